@@ -1,0 +1,60 @@
+"""The workshop and laboratory for deep residual networks.
+
+Names are loaded when they are first used, so that ``import reslab`` costs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reslab.data.arrays import ArraySource
+    from reslab.errors import Interrupted, ReslabError, TrainingDiverged, UserError
+    from reslab.models.create import create_model, list_models
+    from reslab.spec.recipes import recipe
+    from reslab.spec.run import RunSpec
+    from reslab.workbench.run import Run, load_run
+    from reslab.workbench.train import train
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "ArraySource",
+    "Interrupted",
+    "ReslabError",
+    "Run",
+    "RunSpec",
+    "TrainingDiverged",
+    "UserError",
+    "create_model",
+    "list_models",
+    "load_run",
+    "recipe",
+    "train",
+]
+
+_HOMES = {
+    "ArraySource": "reslab.data.arrays",
+    "Interrupted": "reslab.errors",
+    "ReslabError": "reslab.errors",
+    "Run": "reslab.workbench.run",
+    "RunSpec": "reslab.spec.run",
+    "TrainingDiverged": "reslab.errors",
+    "UserError": "reslab.errors",
+    "create_model": "reslab.models.create",
+    "list_models": "reslab.models.create",
+    "load_run": "reslab.workbench.run",
+    "recipe": "reslab.spec.recipes",
+    "train": "reslab.workbench.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'reslab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

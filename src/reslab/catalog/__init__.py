@@ -1,0 +1,1 @@
+"""What exists, as literals that cost nothing to import."""

@@ -1,0 +1,53 @@
+"""``reslab doctor``: the machine, what was chosen on it, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from reslab.cli.output import print_json, print_line, print_table
+
+app = App(
+    name="doctor",
+    help_format="plaintext",
+    help_epilogue="Example: reslab doctor",
+)
+
+
+@app.default
+def doctor(
+    *, json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False
+) -> None:
+    """Tell what this machine has, what is chosen on it, and why."""
+    from reslab.engine.machine import inspect_machine
+    from reslab.runs.environment import PACKAGES, package_version
+    from reslab.spec.run import EngineSpec
+    from reslab.workbench.resolve import choose_engine
+
+    machine = inspect_machine()
+    choices = choose_engine(EngineSpec())
+    packages = {name: package_version(name) for name in PACKAGES}
+    if json:
+        print_json(
+            {
+                **{choice.setting: choice.value for choice in choices},
+                "reasons": {choice.setting: choice.reason for choice in choices},
+                "features": dict(machine.features),
+                "cpu": machine.cpu,
+                "cpus": machine.cpus,
+                "cuda": machine.cuda,
+                "packages": packages,
+            }
+        )
+        return
+    print_line(f"{machine.cpu}, {machine.cpus} usable CPUs")
+    print_line(f"GPU: {machine.cuda or ('Apple' if machine.mps else 'none')}")
+    for name, usable in machine.features.items():
+        print_line(f"{name}: {'usable' if usable else 'not usable'}")
+    print_line("")
+    print_table(
+        ("setting", "chosen", "because"), [(c.setting, str(c.value), c.reason) for c in choices]
+    )
+    print_line("")
+    print_table(("package", "version"), [(k, v or "not installed") for k, v in packages.items()])

@@ -1,0 +1,74 @@
+"""``reslab evaluate``: a run's score on a split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from reslab.cli.output import accuracy, percent, print_json, print_line, print_table, warn
+from reslab.errors import UserError
+
+app = App(
+    name="evaluate",
+    help_format="plaintext",
+    help_epilogue="Example: reslab evaluate runs/digits-resnet14-20260101-120000 --use last",
+)
+
+
+@app.default
+def evaluate(
+    run: Annotated[Path, Parameter(help="the run's folder")],
+    /,
+    *,
+    split: Annotated[Literal["test", "val"], Parameter(help="which images")] = "test",
+    use: Annotated[Literal["best", "last"], Parameter(help="which weights")] = "best",
+    data: Annotated[str | None, Parameter(help="another data set, with the same classes")] = None,
+    root: Annotated[str | None, Parameter(help="folder that holds the data set's files")] = None,
+    json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False,
+) -> None:
+    """Score a run on the test or validation split."""
+    from reslab.workbench.evaluate import evaluate_run
+    from reslab.workbench.run import load_run
+
+    loaded = load_run(run)
+    source = None
+    if data is not None:
+        from reslab.data.catalog import open_source
+
+        source = open_source(data, root)
+        if source.card.classes != loaded.classes:
+            raise UserError(
+                f"the classes of {data} are not those of the run",
+                expected=", ".join(loaded.classes[:12]),
+                received=", ".join(source.card.classes[:12]),
+                remedy="evaluate on a data set with the same classes",
+            )
+    result = evaluate_run(loaded, split=split, uses=(use,), source=source, root=root)
+    for text in result.warnings:
+        warn(text)
+    document: dict[str, Any] = {
+        "run": str(loaded.path),
+        "split": split,
+        "weights": use,
+        **result.scored[0].metrics.to_json(),
+    }
+    if json:
+        print_json(document)
+        return
+    print_line(f"{split} accuracy {accuracy(document)}, {use} weights")
+    print_line(f"top-5 {percent(document['top5'])}, loss {document['loss']:.4f}")
+    print_table(
+        ("class", "precision", "recall", "F1", "images"),
+        [
+            (
+                c["class"],
+                percent(c["precision"]),
+                percent(c["recall"]),
+                f"{c['f1']:.4f}",
+                f"{c['support']:,}",
+            )
+            for c in document["per_class"]
+        ],
+    )

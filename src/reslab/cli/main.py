@@ -1,0 +1,105 @@
+"""The command ``reslab``: finds the subcommand, and turns every error into one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError
+
+import reslab
+from reslab.errors import ReslabError
+
+# name, where it is, what it does in a line, more of it; a module is imported when its command
+# is called, which is why the texts stand here.
+COMMANDS = (
+    (
+        "train",
+        "reslab.cli.train:app",
+        "Train, test and report a residual net.",
+        "Without options: the recipe fast on handwritten digits that are bundled, well under a "
+        "minute. Later sources win: recipe, --config, the other options, --set. The last line "
+        "printed is the run's folder.",
+    ),
+    (
+        "evaluate",
+        "reslab.cli.evaluate:app",
+        "Score a run on the test or validation split.",
+        "Each opening of the test split is written into the run's metrics.json.",
+    ),
+    (
+        "predict",
+        "reslab.cli.predict:app",
+        "Classify image files with a run.",
+        "Images are turned to grey or colour and scaled as the run's net needs them. One that "
+        "cannot be read is told, the others are still classified, and the exit code is 2.",
+    ),
+    (
+        "report",
+        "reslab.cli.report:app",
+        "Draw the pictures and the page of runs anew.",
+        "Nothing is read but the runs' folders.",
+    ),
+    (
+        "runs",
+        "reslab.cli.runs:app",
+        "List and compare runs.",
+        "The best come first. Accuracy is that of the best weights on the test split, with its "
+        "95 % interval.",
+    ),
+    (
+        "models",
+        "reslab.cli.models:app",
+        "List the nets, or show the stages of one.",
+        "Costs are for one colour image of the size that the net was published with.",
+    ),
+    ("data", "reslab.cli.data:app", "List data sets, or look at one.", ""),
+    (
+        "doctor",
+        "reslab.cli.doctor:app",
+        "Tell what this machine has, what is chosen on it, and why.",
+        "",
+    ),
+)
+
+app = App(
+    name="reslab",
+    help="Train, test and report deep residual networks.",
+    version=lambda: reslab.__version__,
+    help_format="plaintext",
+    help_epilogue="Begin with `reslab train`, which trains a small net on bundled digits.",
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+for _name, _path, _line, _more in COMMANDS:
+    app.command(_path, name=_name, help=f"{_line}\n\n{_more}".rstrip())
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 2 the input's fault, 130 interrupted, 1 the rest."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        app(list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return _complain(" ".join(str(error).split()), 2, "see `reslab --help`")
+    except ReslabError as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("interrupted before anything was trained", 130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep Python from failing again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _complain(text: str, code: int, remedy: str = "") -> int:
+    end = f"; {remedy}" if remedy else ""
+    sys.stderr.write(f"reslab: {text.rstrip('.')}{end}\n")
+    return code

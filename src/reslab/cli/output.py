@@ -1,0 +1,56 @@
+"""What commands print: one JSON object, or lines and tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON object on standard output, and nothing else."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def print_line(text: str) -> None:
+    """A line on standard output, never wrapped or coloured."""
+    sys.stdout.write(text + "\n")
+
+
+def warn(text: str) -> None:
+    """A warning on standard error."""
+    sys.stderr.write(f"reslab: warning: {text}\n")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output; columns whose cells are all numbers are set to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, name in enumerate(columns):
+        cells = [row[i] for row in rows if row[i] not in ("", "-")]
+        numeric = bool(cells) and all(cell[:1].isdigit() for cell in cells)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(markup=False, highlight=False)
+    # Where nobody looks at a screen, lines must not be cut to the width of one.
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table)
+
+
+def percent(fraction: float) -> str:
+    """A fraction as a percentage with two decimals, ``99.47 %``."""
+    return f"{100 * fraction:.2f} %"
+
+
+def accuracy(metrics: Mapping[str, Any]) -> str:
+    """Accuracy with its interval and n, from metrics as JSON has them."""
+    low, high = metrics["top1_interval"]
+    return (
+        f"{percent(metrics['top1'])} (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
+        f"n = {metrics['n']:,})"
+    )

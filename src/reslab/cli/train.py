@@ -1,0 +1,164 @@
+"""``reslab train``: flags edit a specification, the rest is ``reslab.train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from reslab.cli.output import accuracy, print_json, print_line
+from reslab.spec.faults import leaves
+from reslab.spec.recipes import recipe_document
+from reslab.spec.resolved import FORMAT
+from reslab.spec.run import RunSpec
+from reslab.spec.text import (
+    Document,
+    build,
+    format_document,
+    merge,
+    nest,
+    parse_override,
+    parse_value,
+    read_document,
+)
+
+if TYPE_CHECKING:
+    from reslab.workbench.run import Run
+
+
+def settings_help() -> str:
+    """Every setting that --set takes, a line each."""
+    lines = [f"  {name}: {text}" for name, text in leaves(RunSpec) if name != "recipe"]
+    return "\n".join(["Settings for --set and --config:", *lines])
+
+
+app = App(
+    name="train",
+    help_format="plaintext",
+    help_epilogue="Example: reslab train --data fashion-mnist --root DATA --seed 1 "
+    f"--set data.augment.cutout=8\n\n{settings_help()}",
+)
+
+
+@app.default
+def train(
+    *,
+    data: Annotated[str | None, Parameter(help="data set, see `reslab data list`")] = None,
+    root: Annotated[str | None, Parameter(help="folder that holds its files")] = None,
+    model: Annotated[str | None, Parameter(help="net, see `reslab models`")] = None,
+    recipe: Annotated[
+        str | None, Parameter(help="starting point: fast, mnist-basic, paper, cifar100-steplr")
+    ] = None,
+    epochs: Annotated[str | None, Parameter(help="passes over the images")] = None,
+    batch_size: Annotated[str | None, Parameter(help="images a step")] = None,
+    lr: Annotated[str | None, Parameter(help="peak learning rate")] = None,
+    seed: Annotated[str | None, Parameter(help="where all randomness begins")] = None,
+    out: Annotated[Path | None, Parameter(help="the run's folder, new or empty")] = None,
+    config: Annotated[Path | None, Parameter(help="YAML file with settings")] = None,
+    set_: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--set",
+            negative="",
+            help="a setting as KEY=VALUE, such as training.lr=0.1; --print-config shows all; "
+            "may be given again and again",
+        ),
+    ] = (),
+    print_config: Annotated[
+        bool, Parameter(negative="", help="print all settings, decided, and train nothing")
+    ] = False,
+    json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False,
+) -> None:
+    """Train, test and report a residual net."""
+    flags = {
+        "data.name": data,
+        "data.root": root,
+        "model.name": model,
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+        "training.lr": lr,
+        "seeds.base": seed,
+    }
+    # Names and paths are text as they stand, whatever YAML would make of them.
+    as_text = ("data.name", "data.root", "model.name")
+    spec = gather(
+        recipe,
+        read_document(config) if config else {},
+        *(
+            nest(k, v if k in as_text else parse_value(v))
+            for k, v in flags.items()
+            if v is not None
+        ),
+        *(parse_override(text) for text in set_),
+    )
+    if print_config:
+        _print_config(spec, json)
+        return
+    # Only now, so that mistakes in the settings are told without waiting for torch.
+    from reslab.cli.progress import make_progress
+    from reslab.workbench.train import train as run_training
+
+    with make_progress() as progress:
+        run = run_training(spec, out=out, observers=[progress])
+    if json:
+        print_json(train_json(run))
+    else:
+        _print_summary(run)
+
+
+def gather(recipe: str | None, config: Document, *changes: Document) -> RunSpec:
+    """One specification out of recipe, file and flags, in this order.
+
+    A file may hold a resolved run, as ``--print-config`` prints it: what was found out about
+    the data is found out anew.
+
+    Raises:
+        UserError: with every fault.
+    """
+    if config.get("format", FORMAT) != FORMAT:
+        config = merge(config, {"format": None})
+    asked = {key: value for key, value in config.items() if key not in ("facts", "format")}
+    name = recipe or asked.pop("recipe", None) or "fast"
+    asked.pop("recipe", None)
+    return build(RunSpec, recipe_document(str(name), asked, *changes))
+
+
+def train_json(run: Run) -> dict[str, Any]:
+    """What ``train --json`` prints of a finished run."""
+    metrics = run.metrics
+    test = metrics["test"]
+    timing = ("epochs", "train_seconds", "compile_seconds", "images_per_second")
+    return {
+        "run": str(run.path),
+        "split": "test",
+        "weights": "best",
+        **test["best"],
+        "last": test["last"],
+        "best_epoch": metrics["best_epoch"],
+        **{key: metrics[key] for key in timing},
+    }
+
+
+def _print_summary(run: Run) -> None:
+    metrics = run.metrics
+    print_line(
+        f"{run.spec.model.name} on {run.spec.data.name}: {metrics['epochs']} epochs in "
+        f"{metrics['train_seconds']:.1f} s, {metrics['images_per_second']:,.0f} images/s"
+    )
+    test = metrics["test"]
+    print_line(f"test accuracy {accuracy(test['last'])}, last weights")
+    print_line(
+        f"test accuracy {accuracy(test['best'])}, best weights, epoch {metrics['best_epoch']}"
+    )
+    print_line(str(run.path))
+
+
+def _print_config(spec: RunSpec, json: bool) -> None:
+    from reslab.workbench.resolve import resolve
+
+    resolved = resolve(spec).run.model_dump(mode="json")
+    if json:
+        print_json(resolved)
+    else:
+        print_line(format_document(resolved).rstrip("\n"))

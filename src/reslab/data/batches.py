@@ -1,0 +1,87 @@
+"""Training batches as a pure function of (seeds, epoch, step): nothing to save, nothing to lose.
+
+Shape suffixes: ``N`` images of the batch, ``C`` channels, ``H`` and ``W`` rows and columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from reslab.data.augment import augment
+from reslab.data.normalise import Normaliser
+from reslab.data.source import Images
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from: float32 images (N, C, H, W) and int64 labels (N,)."""
+
+    images_NCHW: Tensor
+    labels_N: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBatches:
+    """The training images, shuffled and augmented.
+
+    Attributes:
+        images: the training part, in memory.
+        normaliser: applied after augmentation.
+        batch_size: images of every batch; a last, smaller one is left out.
+        pad: see ``reslab.data.augment.augment``.
+        crop: side of the images that come out.
+        flip: whether half of the images are mirrored.
+        cutout: side of the greyed-out square; 0 for none.
+        order_seed: of the shuffling.
+        augmentation_seed: of what augmentation draws.
+    """
+
+    images: Images
+    normaliser: Normaliser
+    batch_size: int
+    pad: int = 0
+    crop: int
+    flip: bool = False
+    cutout: int = 0
+    order_seed: int = 0
+    augmentation_seed: int = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return len(self.images) // self.batch_size
+
+    def pixels(self, epoch: int, step: int) -> tuple[npt.NDArray[np.uint8], Tensor]:
+        """The augmented uint8 pixels and the labels of a step, before normalisation."""
+        order = _order(self.order_seed, epoch, len(self.images))
+        chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+        rng = np.random.default_rng([self.augmentation_seed, epoch, step])
+        pixels_NCHW = augment(
+            self.images.pixels_NCHW[chosen],
+            rng,
+            pad=self.pad,
+            crop=self.crop,
+            flip=self.flip,
+            cutout_side=self.cutout,
+            fill_C=self.normaliser.mean_pixel(),
+        )
+        return pixels_NCHW, torch.from_numpy(self.images.labels_N[chosen])
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """The batch of step 0 … steps_per_epoch - 1 of an epoch counted from 0."""
+        pixels_NCHW, labels_N = self.pixels(epoch, step)
+        return Batch(self.normaliser(pixels_NCHW), labels_N)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, n: int) -> npt.NDArray[np.intp]:
+    """A permutation of n images, drawn anew each epoch."""
+    order = np.random.default_rng([seed, epoch]).permutation(n)
+    order.flags.writeable = False
+    return order

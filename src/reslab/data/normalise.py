@@ -1,0 +1,51 @@
+"""From uint8 pixels to what a net takes: centred and scaled by the training images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """(pixels / 255 - mean) / sd, channel by channel: the same for training and prediction.
+
+    Attributes:
+        mean: of each channel, of pixels in 0 … 1.
+        sd: standard deviation of each channel, above 0.
+    """
+
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+
+    def __call__(self, pixels_NCHW: npt.NDArray[np.uint8]) -> Tensor:
+        """uint8 (N, C, H, W) to float32 of the same shape."""
+        scale = torch.tensor([1 / (255 * sd) for sd in self.sd]).view(-1, 1, 1)
+        shift = torch.tensor([-m / sd for m, sd in zip(self.mean, self.sd, strict=True)])
+        images_NCHW = torch.from_numpy(pixels_NCHW).to(torch.float32)
+        return images_NCHW.mul_(scale).add_(shift.view(-1, 1, 1))
+
+    def mean_pixel(self) -> npt.NDArray[np.uint8]:
+        """(C,) the pixel that normalises to about 0."""
+        return np.round(np.array(self.mean) * 255).astype(np.uint8)
+
+
+def measure_normaliser(pixels_NCHW: npt.NDArray[np.uint8]) -> Normaliser:
+    """Mean and standard deviation of each channel, from exact integer sums.
+
+    A channel that never changes gets sd 1, so that it becomes 0 and not infinite.
+    """
+    levels = np.arange(256)
+    means, sds = [], []
+    for channel in range(pixels_NCHW.shape[1]):
+        counts = np.bincount(pixels_NCHW[:, channel].ravel(), minlength=256)
+        total = int(counts.sum())
+        mean = int(counts @ levels) / total
+        variance = int(counts @ levels**2) / total - mean**2
+        means.append(mean / 255)
+        sds.append(variance**0.5 / 255 if variance > 0 else 1.0)
+    return Normaliser(tuple(means), tuple(sds))

@@ -1,0 +1,77 @@
+"""What a data set is: a card, a training split and a test split that is read only when asked.
+
+Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from reslab.catalog.datasets import DataCard
+from reslab.errors import UserError
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images held in memory.
+
+    Attributes:
+        pixels_NCHW: uint8, 0 to 255.
+        labels_N: int64, 0 to classes - 1.
+
+    Raises:
+        UserError: where shapes or types do not fit each other.
+    """
+
+    pixels_NCHW: npt.NDArray[np.uint8]
+    labels_N: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.pixels_NCHW.dtype != np.uint8 or self.pixels_NCHW.ndim != 4:
+            raise UserError(
+                "images must be one array",
+                expected="uint8 of shape (images, channels, rows, columns)",
+                received=f"{self.pixels_NCHW.dtype} of shape {self.pixels_NCHW.shape}",
+            )
+        if self.labels_N.dtype != np.int64 or self.labels_N.shape != self.pixels_NCHW.shape[:1]:
+            raise UserError(
+                "labels must be one number for each image",
+                expected=f"int64 of shape ({len(self.pixels_NCHW)},)",
+                received=f"{self.labels_N.dtype} of shape {self.labels_N.shape}",
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def take(self, indices: npt.NDArray[np.intp]) -> Images:
+        """The images at ``indices``, copied."""
+        return Images(self.pixels_NCHW[indices], self.labels_N[indices])
+
+    def fingerprint(self) -> str:
+        """SHA-256 over shape, pixels and labels: equal data, equal text, on any machine."""
+        digest = hashlib.sha256(repr(self.pixels_NCHW.shape).encode())
+        digest.update(np.ascontiguousarray(self.pixels_NCHW).data)
+        digest.update(self.labels_N.astype("<i8").data)
+        return digest.hexdigest()
+
+
+class DataSource(Protocol):
+    """A data set. Implement these three and every entry point takes your object.
+
+    ``load_test`` is called by evaluation only; training never receives what it gives.
+    """
+
+    @property
+    def card(self) -> DataCard:
+        """What is known about the data set without reading it."""
+
+    def load_train(self) -> Images:
+        """Read the training split, from which validation is split off."""
+
+    def load_test(self) -> Images:
+        """Read the test split."""

@@ -1,0 +1,1 @@
+"""How fast it runs: device, precision, memory format, compilation."""

@@ -1,0 +1,170 @@
+"""What this machine has, and what is chosen on it: device, precision, layout, threads.
+
+Every choice comes with its reason, so that ``reslab doctor`` can say why.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from reslab.errors import UserError
+
+# Values of ONEDNN_MAX_CPU_ISA and ATen's capability that leave AMX tiles switched on.
+_AMX_ALLOWED = {"", "DEFAULT", "ALL"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What was found.
+
+    Attributes:
+        cpu: the processor's name.
+        cpus: processors that this process may use.
+        features: instruction sets that matter here, and whether torch can use them now.
+        cuda: name of the CUDA device, or None.
+        cuda_bf16: whether that device computes in bf16.
+        mps: whether Apple's GPU is there.
+    """
+
+    cpu: str
+    cpus: int
+    features: Mapping[str, bool]
+    cuda: str | None
+    cuda_bf16: bool
+    mps: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One decision: what was decided, how, and why."""
+
+    setting: str
+    value: str | int
+    reason: str
+
+
+def inspect_machine(environ: Mapping[str, str] | None = None) -> Machine:
+    """Look at the machine, obeying the caps that oneDNN's environment variable sets."""
+    environ = os.environ if environ is None else environ
+    cap = environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    onednn_bf16 = bool(
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+    # torch reports AMX even where a cap forbids it, hence the look at the cap itself.
+    amx_allowed = cap in _AMX_ALLOWED or "AMX" in cap
+    cuda = torch.cuda.is_available()
+    return Machine(
+        cpu=_cpu_name(),
+        cpus=_usable_cpus(),
+        features={
+            "avx512": torch.cpu._is_avx512_supported(),
+            "avx512_bf16": torch.cpu._is_avx512_bf16_supported() and onednn_bf16,
+            "amx_bf16": torch.cpu._is_amx_tile_supported() and onednn_bf16 and amx_allowed,
+        },
+        cuda=torch.cuda.get_device_name() if cuda else None,
+        cuda_bf16=cuda and torch.cuda.is_bf16_supported(including_emulation=False),
+        mps=torch.backends.mps.is_available(),
+    )
+
+
+def choose_device(machine: Machine, asked: str) -> Choice:
+    """The device for ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        UserError: where the asked-for device is not there.
+    """
+    there = {"cpu": True, "cuda": machine.cuda is not None, "mps": machine.mps}
+    if asked == "auto":
+        for device, reason in (("cuda", str(machine.cuda)), ("mps", "Apple's GPU is there")):
+            if there[device]:
+                return Choice(setting="device", value=device, reason=reason)
+        return Choice(setting="device", value="cpu", reason="no GPU was found")
+    if not there[asked]:
+        raise UserError(
+            f"this machine has no device {asked}",
+            expected=" or ".join(name for name, found in there.items() if found),
+            remedy="set engine.device=auto",
+        )
+    return Choice(setting="device", value=asked, reason="as asked")
+
+
+def choose_precision(machine: Machine, device: str, asked: str) -> Choice:
+    """fp32 or bf16 for the convolutions of training.
+
+    On a CPU bf16 pays with AMX tiles only: AVX-512's bf16 instructions were measured at half
+    of fp32's speed in matrix products and convolutions alike
+    (docs/decisions/0004-engine-choices.md).
+
+    Raises:
+        UserError: for bf16 on a device that has none.
+    """
+    if asked == "bf16" and (device == "mps" or (device == "cuda" and not machine.cuda_bf16)):
+        raise UserError(
+            f"device {device} does not train in bf16 here", remedy="set engine.precision=auto"
+        )
+    if asked != "auto":
+        return Choice(setting="precision", value=asked, reason="as asked")
+    if device == "cuda" and machine.cuda_bf16:
+        return Choice(setting="precision", value="bf16", reason="the GPU computes in bf16")
+    if device == "cpu" and machine.features["amx_bf16"]:
+        return Choice(setting="precision", value="bf16", reason="the CPU has AMX tiles for bf16")
+    reason = {
+        "cpu": "the CPU has no usable AMX tiles, without which bf16 is slower",
+        "cuda": "the GPU does not compute in bf16",
+        "mps": "bf16 is not used on Apple's GPU",
+    }[device]
+    return Choice(setting="precision", value="fp32", reason=reason)
+
+
+def choose_memory_format(device: str, asked: str) -> Choice:
+    """``channels_last`` where convolutions want it."""
+    if asked != "auto":
+        return Choice(setting="memory_format", value=asked, reason="as asked")
+    if device == "mps":
+        return Choice(setting="memory_format", value="contiguous", reason="the default on mps")
+    return Choice(
+        setting="memory_format",
+        value="channels_last",
+        reason="convolutions and batch norm run on it without reordering",
+    )
+
+
+def choose_threads(machine: Machine, asked: int | str) -> Choice:
+    """Threads for the CPU's work.
+
+    Raises:
+        UserError: for more threads than the process has processors.
+    """
+    if asked == "auto":
+        threads = min(torch.get_num_threads(), machine.cpus)
+        return Choice(setting="threads", value=threads, reason=f"{machine.cpus} usable CPUs")
+    if int(asked) > machine.cpus:
+        raise UserError(
+            "engine.threads is more than this process has CPUs",
+            expected=f"at most {machine.cpus}",
+            received=str(asked),
+            remedy="set engine.threads=auto",
+        )
+    return Choice(setting="threads", value=int(asked), reason="as asked")
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

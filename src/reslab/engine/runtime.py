@@ -1,0 +1,94 @@
+"""A decided engine, ready to use: where tensors go, in which layout and precision."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Plain choices, as ``reslab.engine.machine`` makes them, turned into torch's terms.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` or ``mps``.
+        precision: ``fp32`` or ``bf16``: autocast of the training step's forward pass.
+        memory_format: ``contiguous`` or ``channels_last``.
+        threads: threads on the CPU.
+        compile: compile the net before training.
+    """
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    memory_format: str = "channels_last"
+    threads: int = 1
+    compile: bool = False
+
+    def start(self) -> None:
+        """Set the process up. Changes the whole process; called once, before any work."""
+        torch.set_num_threads(self.threads)
+        if self.device == "cpu":
+            keep_freed_memory()
+
+    def place_model(self, model: nn.Module) -> nn.Module:
+        """The model on the device, its weights in the layout."""
+        return model.to(device=self.device, memory_format=self._torch_format)  # type: ignore[call-overload, no-any-return]
+
+    def place_images(self, images_NCHW: Tensor) -> Tensor:
+        """Images on the device, in the layout."""
+        return images_NCHW.to(self.device, memory_format=self._torch_format, non_blocking=True)
+
+    def place(self, tensor: Tensor) -> Tensor:
+        """Any other tensor on the device."""
+        return tensor.to(self.device, non_blocking=True)
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """The context of a forward pass in training."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device, dtype=torch.bfloat16)
+
+    def compiled(self, model: nn.Module) -> nn.Module:
+        """The model as the training step calls it; it shares its weights with ``model``."""
+        if not self.compile:
+            return model
+        # Static shapes: a step compiled for any shape differs in its last bits from one
+        # compiled for its own, so that a run would depend on when it was compiled.
+        return torch.compile(model, dynamic=False)  # type: ignore[return-value]
+
+    def synchronize(self) -> None:
+        """Wait for the device, so that a clock read afterwards is true."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        elif self.device == "mps":
+            torch.mps.synchronize()
+
+    @property
+    def _torch_format(self) -> torch.memory_format:
+        if self.memory_format == "channels_last":
+            return torch.channels_last
+        return torch.contiguous_format
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep what a step frees instead of giving it back and fetching it zeroed.
+
+    Each step allocates and frees the same activations; by default the larger ones are
+    mapped and unmapped every time, and each new page costs a fault. Returns whether it
+    applied: elsewhere than on glibc nothing is done.
+    """
+    m_trim_threshold, m_mmap_threshold = -1, -3
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    kept = mallopt(m_trim_threshold, 2**31 - 1)
+    mapped = mallopt(m_mmap_threshold, 2**30)
+    return bool(kept and mapped)

@@ -1,0 +1,1 @@
+"""What a residual net is."""

@@ -1,0 +1,52 @@
+"""Weights as bytes and back: safetensors, strict, nothing executed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import nn
+
+from reslab.errors import UserError
+
+
+def weights_to_bytes(model: nn.Module) -> bytes:
+    """All parameters and buffers of the model in safetensors' format, contiguous."""
+    return safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    )
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill the model from a safetensors file; names and shapes must agree one to one.
+
+    Raises:
+        UserError: where the file is missing, damaged or of another net.
+    """
+    try:
+        state = safetensors.torch.load(path.read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"the weights {path} cannot be read",
+            received=(error.strerror or str(error)).lower(),
+            remedy="give a run that has finished at least one epoch",
+        ) from error
+    except (SafetensorError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a safetensors file",
+            received=str(error),
+            remedy="restore it from a copy",
+        ) from error
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if wanted != found:
+        odd = sorted(
+            name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
+        )
+        raise UserError(
+            f"{path} holds the weights of another net",
+            received=f"{len(odd)} tensors that differ, {odd[0]} among them",
+            remedy="give the weights of this run",
+        )
+    model.load_state_dict(state)

@@ -1,0 +1,75 @@
+"""What each epoch came to: history.csv, one line an epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+
+from reslab.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One line of history.csv.
+
+    Attributes:
+        epoch: counted from 1.
+        step: optimiser steps made since the start of training.
+        learning_rate: of the epoch's last step.
+        train_loss: mean over the epoch's batches as trained (augmented, label-smoothed).
+        train_accuracy: fraction of the same images, while the weights still moved.
+        val_loss: cross-entropy on validation after the epoch; None without validation.
+        val_accuracy: fraction right on validation; None without validation.
+        seconds: spent on the epoch's steps, data included, validation not.
+        images_per_second: training images over ``seconds``.
+    """
+
+    epoch: int
+    step: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    seconds: float
+    images_per_second: float
+
+
+def format_history(records: Iterable[EpochRecord]) -> str:
+    """The records as CSV text with a header; None becomes an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(EpochRecord)], lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow(asdict(record))
+    return text.getvalue()
+
+
+def parse_history(text: str) -> tuple[EpochRecord, ...]:
+    """The inverse of ``format_history``.
+
+    Raises:
+        UserError: where the text is not such a table.
+    """
+    try:
+        return tuple(_parse_row(row) for row in csv.DictReader(io.StringIO(text)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            "history.csv cannot be read", received=str(error), remedy="restore it from a copy"
+        ) from error
+
+
+def _parse_row(row: dict[str, str]) -> EpochRecord:
+    return EpochRecord(
+        epoch=int(row["epoch"]),
+        step=int(row["step"]),
+        learning_rate=float(row["learning_rate"]),
+        train_loss=float(row["train_loss"]),
+        train_accuracy=float(row["train_accuracy"]),
+        val_loss=float(row["val_loss"]) if row["val_loss"] else None,
+        val_accuracy=float(row["val_accuracy"]) if row["val_accuracy"] else None,
+        seconds=float(row["seconds"]),
+        images_per_second=float(row["images_per_second"]),
+    )

@@ -1,0 +1,128 @@
+"""What will be done: the asked-for run with nothing left open, and the facts it rests on.
+
+The classes narrow those of ``reslab.spec.run``: where those allow ``auto``, these do not.
+A resolved run is stored as run.yaml and never decided again.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from reslab.catalog.nets import Shortcut, Stem
+from reslab.spec.run import (
+    AugmentSpec,
+    Count,
+    DataSpec,
+    EngineSpec,
+    Frozen,
+    ModelSpec,
+    RunSpec,
+    Seed,
+    SeedSpec,
+    TrainingSpec,
+)
+
+FORMAT: Literal[1] = 1
+
+
+class ResolvedAugment(AugmentSpec):
+    """Augmentation in pixels."""
+
+    pad: Annotated[int, Field(ge=0)]
+    crop: Count
+    flip: bool
+
+
+class ResolvedData(DataSpec):
+    """The split as a count. The name may be that of a data set of one's own."""
+
+    validation: Annotated[int, Field(ge=0)]
+    augment: ResolvedAugment
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        # Replaces the check of the same name that a specification as asked for has.
+        return name
+
+
+class ResolvedModel(ModelSpec):
+    """The net with its shortcut and stem."""
+
+    shortcut: Shortcut
+    stem: Stem
+
+
+class ResolvedTraining(TrainingSpec):
+    """Training as numbers."""
+
+    epochs: Count
+    batch_size: Count
+    lr: Annotated[float, Field(gt=0)]
+
+
+class ResolvedEngine(EngineSpec):
+    """The engine as this machine runs it."""
+
+    device: Literal["cpu", "cuda", "mps"]
+    precision: Literal["fp32", "bf16"]
+    memory_format: Literal["contiguous", "channels_last"]
+    threads: Count
+
+
+class ResolvedSeeds(SeedSpec):
+    """Every seed as a number."""
+
+    initialisation: Seed
+    order: Seed
+    augmentation: Seed
+
+
+class Facts(Frozen):
+    """What was found out about the data, and what follows from it.
+
+    Attributes:
+        classes: class names, in the order of the labels.
+        channels: channels of the images.
+        image_size: side of the images in pixels, at which the net evaluates.
+        mean: of each channel over the training part, of pixels in 0 … 1.
+        sd: standard deviation of each channel over the training part.
+        train_images: images trained on.
+        val_images: images split off for validation.
+        steps_per_epoch: whole batches in an epoch; the images of a last, smaller one wait
+            for a later epoch, whose order differs.
+        fingerprint: SHA-256 of the published training split.
+    """
+
+    classes: Annotated[tuple[str, ...], Field(strict=False)]
+    channels: Count
+    image_size: Count
+    mean: Annotated[tuple[float, ...], Field(strict=False)]
+    sd: Annotated[tuple[float, ...], Field(strict=False)]
+    train_images: Count
+    val_images: Annotated[int, Field(ge=0)]
+    steps_per_epoch: Count
+    fingerprint: str
+
+
+class ResolvedRun(RunSpec):
+    """A run, complete: what run.yaml holds."""
+
+    format: Literal[1] = FORMAT
+    data: ResolvedData
+    model: ResolvedModel
+    training: ResolvedTraining
+    engine: ResolvedEngine
+    seeds: ResolvedSeeds
+    facts: Facts
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        return self.training.epochs * self.facts.steps_per_epoch
+
+    def asked(self) -> dict[str, Any]:
+        """The part that a ``RunSpec`` is built from, facts and format left out."""
+        return self.model_dump(mode="json", exclude={"facts", "format"})

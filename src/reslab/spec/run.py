@@ -1,0 +1,241 @@
+"""What to run, as it was asked for: one frozen value, complete before anything is built.
+
+``auto`` leaves a choice to resolution, which knows the data and the machine; the rules stand
+in ``reslab.workbench.resolve``. ``reslab.spec.resolved`` has the same value with nothing left
+open. Every field changes something that can be observed; a setting that has no meaning for
+the chosen kind (milestones of a cosine) does not exist there and is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from reslab.catalog.datasets import DATASETS
+from reslab.catalog.names import check_name
+from reslab.catalog.nets import NETS, Shortcut, Stem
+
+Auto = Literal["auto"]
+Count = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+SizedFraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Frozen(BaseModel):
+    """A value that cannot change, takes no unknown key and converts no type silently."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class AugmentSpec(Frozen):
+    """What is done at random to training images, and to no others."""
+
+    pad: Annotated[int, Field(ge=0, le=64)] | Auto = Field(
+        "auto", description="black pixels added on each side before cropping at random"
+    )
+    crop: Count | Auto = Field(
+        "auto", description="side of the random crop in pixels; auto: the image's own size"
+    )
+    flip: bool | Auto = Field(
+        "auto", description="mirror half of the images; auto: where the data set allows it"
+    )
+    cutout: Annotated[int, Field(ge=0)] = Field(
+        0, description="side of a square that is greyed out at random, in pixels; 0: none"
+    )
+
+
+class DataSpec(Frozen):
+    """Which images, and how they are split."""
+
+    name: str = Field("digits", description="data set, see `reslab data list`")
+    root: str | None = Field(None, description="folder that holds the data set's files")
+    validation: Annotated[int, Field(ge=0)] | Fraction | Auto = Field(
+        "auto",
+        description="images split off for validation, as a count or a fraction; 0: none; "
+        "auto: 5,000 of 50,000 and more, else a tenth",
+    )
+    split_seed: Seed = Field(
+        0, description="seed of the stratified split, apart so that seeds share one split"
+    )
+    limit: Count | None = Field(
+        None, description="train on at most so many images, stratified; null: on all"
+    )
+    augment: AugmentSpec = AugmentSpec()
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return check_name(name, [card.name for card in DATASETS], "data set")
+
+
+class ModelSpec(Frozen):
+    """Which residual net."""
+
+    name: str = Field("resnet14", description="net, see `reslab models`")
+    shortcut: Shortcut | Auto = Field(
+        "auto", description="shortcut where a block changes the shape; auto: the net's own"
+    )
+    stem: Stem | Auto = Field(
+        "auto", description="first layers; auto: small below 96 pixels, else the net's own"
+    )
+    zero_init_residual: bool = Field(
+        False, description="start every residual branch at zero, so that blocks are identities"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return check_name(name, [net.name for net in NETS], "net")
+
+
+class SGD(Frozen):
+    """Stochastic gradient descent with momentum."""
+
+    kind: Literal["sgd"] = "sgd"
+    momentum: Fraction = Field(0.9, description="fraction of the last update that is kept")
+    nesterov: bool = Field(True, description="look ahead along the momentum")
+
+
+class Adam(Frozen):
+    """Adam (Kingma and Ba, arXiv 1412.6980); weight decay is added to the gradient."""
+
+    kind: Literal["adam"] = "adam"
+    beta1: Fraction = Field(0.9, description="decay of the gradient's running mean")
+    beta2: Fraction = Field(0.999, description="decay of the squared gradient's running mean")
+
+
+class AdamW(Frozen):
+    """AdamW (Loshchilov and Hutter, arXiv 1711.05101); weight decay shrinks the weights."""
+
+    kind: Literal["adamw"] = "adamw"
+    beta1: Fraction = Field(0.9, description="decay of the gradient's running mean")
+    beta2: Fraction = Field(0.999, description="decay of the squared gradient's running mean")
+
+
+OptimizerSpec = Annotated[SGD | Adam | AdamW, Field(discriminator="kind")]
+
+_WARMUP = Field(0.0, description="epochs in which the rate rises from 0 in a straight line")
+
+
+class Constant(Frozen):
+    """The same rate throughout."""
+
+    kind: Literal["constant"] = "constant"
+    warmup_epochs: NonNegative = _WARMUP
+
+
+class Step(Frozen):
+    """The rate times ``factor`` after every ``every`` epochs."""
+
+    kind: Literal["step"] = "step"
+    warmup_epochs: NonNegative = _WARMUP
+    every: Count = Field(60, description="epochs between two drops")
+    factor: Positive = Field(0.2, description="what the rate is multiplied by at a drop")
+
+
+class MultiStep(Frozen):
+    """The rate times ``factor`` at each milestone."""
+
+    kind: Literal["multistep"] = "multistep"
+    warmup_epochs: NonNegative = _WARMUP
+    milestones: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = Field(
+        (0.5, 0.75), description="below 1 a fraction of all epochs, from 1 on an epoch"
+    )
+    factor: Positive = Field(0.1, description="what the rate is multiplied by at a milestone")
+
+
+class Cosine(Frozen):
+    """Half a cosine from the full rate to ``final`` of it (arXiv 1608.03983, no restarts)."""
+
+    kind: Literal["cosine"] = "cosine"
+    warmup_epochs: NonNegative = _WARMUP
+    final: Fraction = Field(0.0, description="fraction of the rate that is left at the end")
+
+
+class OneCycle(Frozen):
+    """Up in a straight line, then half a cosine down (Smith, arXiv 1708.07120)."""
+
+    kind: Literal["onecycle"] = "onecycle"
+    warmup: SizedFraction = Field(0.25, description="fraction of all steps in which it rises")
+    start: Fraction = Field(0.04, description="fraction of the rate at the first step")
+    final: Fraction = Field(0.0, description="fraction of the rate that is left at the end")
+
+
+ScheduleSpec = Annotated[
+    Constant | Step | MultiStep | Cosine | OneCycle, Field(discriminator="kind")
+]
+
+
+class TrainingSpec(Frozen):
+    """How the net learns."""
+
+    epochs: Count | Auto = Field(
+        "auto", description="passes over the training images; auto: fewer, the more images"
+    )
+    batch_size: Count | Auto = Field(
+        "auto", description="images a step; auto: 32 to 256 by the number of images"
+    )
+    lr: Positive | Auto = Field(
+        "auto", description="peak learning rate; auto: by optimiser and batch size"
+    )
+    optimizer: OptimizerSpec = SGD()
+    weight_decay: NonNegative = Field(
+        5e-4, description="pull of the weights to zero, as the optimiser applies it"
+    )
+    decay_norm_and_bias: bool = Field(
+        False, description="let weight decay pull batch-norm parameters and biases too"
+    )
+    schedule: ScheduleSpec = OneCycle()
+    label_smoothing: Fraction = Field(
+        0.1, description="share of the target spread evenly over all classes"
+    )
+
+
+class EngineSpec(Frozen):
+    """How fast it runs: nothing here is meant to change what is learned."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="where it runs; auto: cuda, else mps, else cpu"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="of convolutions in training; auto: bf16 where it is faster"
+    )
+    memory_format: Literal["auto", "contiguous", "channels_last"] = Field(
+        "auto", description="layout of images in memory; auto: channels_last on cpu and cuda"
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(
+        "auto", description="threads on the cpu; auto: what the process may use"
+    )
+    compile: bool = Field(
+        False, description="compile the net with torch.compile; pays on long runs only"
+    )
+
+
+class SeedSpec(Frozen):
+    """Where randomness begins. The three parts follow ``base`` unless given."""
+
+    base: Seed = Field(0, description="seed of all three below, unless they are given")
+    initialisation: Seed | Auto = Field("auto", description="seed of the first weights")
+    order: Seed | Auto = Field("auto", description="seed of the images' order")
+    augmentation: Seed | Auto = Field("auto", description="seed of what augmentation draws")
+
+
+class RunSpec(Frozen):
+    """What was asked for.
+
+    Build it with ``reslab.recipe(name, **overrides)``, from YAML with
+    ``reslab.spec.text.load_document``, or from its parts.
+    """
+
+    recipe: str = Field("fast", description="recipe that the rest started from, for the record")
+    data: DataSpec = DataSpec()
+    model: ModelSpec = ModelSpec()
+    training: TrainingSpec = TrainingSpec()
+    engine: EngineSpec = EngineSpec()
+    seeds: SeedSpec = SeedSpec()

@@ -1,0 +1,56 @@
+"""Optimisers from their settings."""
+
+from __future__ import annotations
+
+from torch import nn, optim
+
+from reslab.spec.run import SGD, Adam, AdamW, OptimizerSpec
+
+
+def make_optimizer(
+    model: nn.Module,
+    spec: OptimizerSpec,
+    *,
+    lr: float,
+    weight_decay: float,
+    decay_norm_and_bias: bool,
+) -> optim.Optimizer:
+    """The optimiser over all parameters of the model that learn.
+
+    Args:
+        model: the net.
+        spec: the kind of optimiser and its settings.
+        lr: the rate of the first step; the schedule sets it anew each step.
+        weight_decay: pull of the weights to zero, as the kind applies it.
+        decay_norm_and_bias: whether it pulls batch norm and biases too. Sparing them is
+            He et al., arXiv 1812.01187, section 3.1; pulling them is what the papers do.
+    """
+    learning = [p for p in model.parameters() if p.requires_grad]
+    # Norm parameters and biases are the only ones with a single dimension.
+    spared = [p for p in learning if p.ndim <= 1 and not decay_norm_and_bias]
+    decayed = [p for p in learning if p.ndim > 1 or decay_norm_and_bias]
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    match spec:
+        case SGD():
+            return optim.SGD(
+                groups,
+                lr=lr,
+                momentum=spec.momentum,
+                # Without momentum there is nothing to look ahead along, and torch refuses it.
+                nesterov=spec.nesterov and spec.momentum > 0,
+                fused=True,
+            )
+        case Adam():
+            return optim.Adam(groups, lr=lr, betas=(spec.beta1, spec.beta2), fused=True)
+        case AdamW():
+            return optim.AdamW(groups, lr=lr, betas=(spec.beta1, spec.beta2), fused=True)
+
+
+def set_learning_rate(optimizer: optim.Optimizer, lr: float) -> None:
+    """Give every group the rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr

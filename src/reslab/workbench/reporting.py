@@ -1,0 +1,169 @@
+"""From a run's folder to its pictures and its report: nothing else is read."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
+from reslab.catalog.datasets import DATASETS
+from reslab.errors import UserError
+from reslab.evaluation.canvas import save
+from reslab.evaluation.figures import confusion, curves
+from reslab.evaluation.metrics import Metrics
+from reslab.evaluation.report import ReportData, Result, render_report
+from reslab.evaluation.tiles import WORST, Mistake, mistakes
+from reslab.runs.folder import (
+    CONFUSION,
+    CURVES,
+    METRICS,
+    MISTAKES,
+    MISTAKES_DATA,
+    REPORT,
+    SPEC,
+    write_atomically,
+)
+from reslab.workbench.evaluate import Evaluation
+from reslab.workbench.run import Run
+
+
+def store_evaluation(run: Run, evaluation: Evaluation) -> None:
+    """Keep what the test showed: metrics of each set of weights, and the worst mistakes."""
+    metrics = run.metrics
+    metrics["test"] = {scored.use: scored.metrics.to_json() for scored in evaluation.scored}
+    run.folder.write_json(METRICS, metrics)
+    probabilities_NK = evaluation.scored[0].probabilities_NK()
+    predicted_N = probabilities_NK.argmax(axis=1)
+    confidence_N = probabilities_NK.max(axis=1)
+    wrong = np.flatnonzero(predicted_N != evaluation.images.labels_N)
+    wrong = wrong[np.argsort(-confidence_N[wrong], kind="stable")][:WORST]
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        pixels=evaluation.images.pixels_NCHW[wrong],
+        true=evaluation.images.labels_N[wrong],
+        predicted=predicted_N[wrong],
+        probability=confidence_N[wrong],
+    )
+    write_atomically(run.path / MISTAKES_DATA, content.getvalue())
+
+
+def draw_run(run: Run) -> None:
+    """Write curves.png, confusion.png, mistakes.png and report.html from what the run holds.
+
+    Raises:
+        UserError: where no epoch of the run was finished, or its files are damaged.
+    """
+    history, metrics = run.history, run.metrics
+    if not history:
+        raise UserError(
+            f"{run.path} has nothing to report",
+            expected="at least one finished epoch",
+            remedy="train it again",
+        )
+    best_epoch = metrics.get("best_epoch")
+    save(curves(history, best_epoch=best_epoch), run.path / CURVES)
+    worst = _read_mistakes(run)
+    results = tuple(
+        Result(weights=use, split="test", metrics=_read_metrics(run, use, document))
+        for use, document in metrics.get("test", {}).items()
+    )
+    if results:
+        save(confusion(results[0].metrics.confusion_KK, run.classes), run.path / CONFUSION)
+        save(mistakes(worst), run.path / MISTAKES)
+    report = ReportData(
+        title=f"{run.spec.model.name} on {run.spec.data.name}",
+        facts=_facts(run, metrics),
+        history=history,
+        best_epoch=best_epoch,
+        results=results,
+        mistakes=worst,
+        notes=_notes(run, metrics),
+        spec_text=run.folder.read_text(SPEC),
+    )
+    run.folder.write_text(REPORT, render_report(report))
+
+
+def _read_metrics(run: Run, use: str, document: Any) -> Metrics:
+    try:
+        return Metrics.from_json(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{run.path / METRICS} is damaged",
+            expected=f"the metrics of the {use} weights",
+            remedy="restore the run from a copy or train it again",
+        ) from error
+
+
+def _read_mistakes(run: Run) -> tuple[Mistake, ...]:
+    path = run.path / MISTAKES_DATA
+    if not path.exists():
+        return ()
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return _mistakes_of(archive, run.classes)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise UserError(
+            f"{path} is damaged", remedy="delete it and report again, or restore it"
+        ) from error
+
+
+def _mistakes_of(archive: NpzFile, classes: tuple[str, ...]) -> tuple[Mistake, ...]:
+    columns = (archive[name] for name in ("pixels", "true", "predicted", "probability"))
+    return tuple(
+        Mistake(
+            pixels_CHW=pixels,
+            true=classes[int(true)],
+            predicted=classes[int(predicted)],
+            probability=float(probability),
+        )
+        for pixels, true, predicted, probability in zip(*columns, strict=True)
+    )
+
+
+def _facts(run: Run, metrics: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    spec = run.spec
+    epochs = f"{metrics.get('epochs', len(run.history))} of {spec.training.epochs}"
+    facts = [
+        ("Data", f"{spec.data.name}, {spec.facts.image_size} pixels square"),
+        (
+            "Images",
+            f"{spec.facts.train_images:,} training, {spec.facts.val_images:,} validation",
+        ),
+        ("Net", f"{spec.model.name}, shortcut {spec.model.shortcut}, {spec.model.stem} stem"),
+        ("Recipe", spec.recipe),
+        ("Epochs", f"{epochs}, batches of {spec.training.batch_size}"),
+        ("Optimiser", f"{spec.training.optimizer.kind}, peak rate {spec.training.lr:g}"),
+        ("Schedule", spec.training.schedule.kind),
+        (
+            "Engine",
+            f"{spec.engine.device}, {spec.engine.precision}, {spec.engine.threads} threads",
+        ),
+        ("Seed", str(spec.seeds.base)),
+    ]
+    if "train_seconds" in metrics:
+        facts.append(("Training time", f"{metrics['train_seconds']:.1f} s"))
+        facts.append(("Speed", f"{metrics['images_per_second']:,.0f} images/s"))
+    return tuple(facts)
+
+
+def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:
+    notes = []
+    status = metrics.get("status", "unfinished")
+    if status != "finished":
+        notes.append(f"This run is {status}: it did not reach its end.")
+    if run.spec.facts.val_images == 0:
+        notes.append("It was trained without validation, so that best and last are the same.")
+    openings = len(metrics.get("test_openings", []))
+    if openings > 1:
+        notes.append(
+            f"The test split was opened {openings} times; choosing among runs by it would make "
+            "its accuracy too good to be true."
+        )
+    if run.spec.data.augment.flip and run.spec.data.name in {
+        c.name for c in DATASETS if not c.flip
+    }:
+        notes.append("Half of the training images were mirrored, which changes what they mean.")
+    return tuple(notes)

@@ -1,0 +1,157 @@
+"""A run that was made, opened from its folder: everything after training starts here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from reslab.data.arrays import to_nchw
+from reslab.data.preprocess import decode_image
+from reslab.engine.runtime import Runtime
+from reslab.errors import UserError
+from reslab.inference.eager import compute_logits
+from reslab.models.resnet import ResNet
+from reslab.models.weights import load_weights
+from reslab.runs.folder import HISTORY, SPEC, RunFolder
+from reslab.runs.history import EpochRecord, parse_history
+from reslab.spec.resolved import FORMAT, ResolvedRun
+from reslab.spec.run import EngineSpec
+from reslab.spec.text import build, parse_document
+from reslab.workbench.resolve import build_model, choose_engine, normaliser_of
+
+Use = Literal["best", "last"]
+
+
+class Run:
+    """A trained net with all that is known of its training.
+
+    Args:
+        folder: the run's folder; see ``load_run`` to open one by its path.
+        spec: what was trained, complete.
+
+    Attributes:
+        folder: where everything is stored.
+        spec: what was trained, complete.
+    """
+
+    def __init__(self, folder: RunFolder, spec: ResolvedRun) -> None:
+        self.folder = folder
+        self.spec = spec
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json holds; empty where the run has not ended."""
+        return self.folder.read_metrics()
+
+    @property
+    def history(self) -> tuple[EpochRecord, ...]:
+        """One record for each finished epoch."""
+        return parse_history(self.folder.read_text(HISTORY))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the net's outputs."""
+        return self.spec.facts.classes
+
+    def model(self, use: Use = "best") -> ResNet:
+        """The trained net, contiguous fp32 on the CPU, in evaluation mode.
+
+        Args:
+            use: ``best`` for the weights of the epoch with the highest validation accuracy,
+                ``last`` for the final ones. Without validation they are the same.
+
+        Raises:
+            UserError: where the weights are missing or damaged.
+        """
+        model = build_model(self.spec)
+        load_weights(model, self.folder.weights(use))
+        return model.eval()
+
+    def logits(
+        self, pixels_NCHW: npt.NDArray[np.uint8], use: Use = "best"
+    ) -> npt.NDArray[np.float32]:
+        """Logits (N, K) of images that have the net's channels and size already."""
+        choices = {choice.setting: choice.value for choice in choose_engine(EngineSpec())}
+        runtime = Runtime(**{**choices, "precision": "fp32"})  # type: ignore[arg-type]
+        runtime.start()
+        model = runtime.place_model(self.model(use))
+        return compute_logits(model, pixels_NCHW, normaliser_of(self.spec), runtime)
+
+    def predict(
+        self, images: npt.NDArray[np.uint8] | Sequence[str | Path], *, use: Use = "best"
+    ) -> npt.NDArray[np.float64]:
+        """Class probabilities (N, K), rows adding to 1, columns as in ``classes``.
+
+        Args:
+            images: image files of any size, or uint8 pixels (N, H, W) or (N, H, W, C) of
+                exactly the size that the net was trained on.
+            use: see ``model``.
+
+        Raises:
+            UserError: where an image cannot be read or an array does not fit the net.
+        """
+        pixels_NCHW = (
+            to_nchw(images, "NHWC", "images")
+            if isinstance(images, np.ndarray)
+            else np.stack([self.decode(Path(image)) for image in _not_empty(images)])
+        )
+        facts = self.spec.facts
+        wanted = (facts.channels, facts.image_size, facts.image_size)
+        if pixels_NCHW.shape[1:] != wanted:
+            raise UserError(
+                "the images do not fit the net",
+                expected=f"(channels, rows, columns) of {wanted}",
+                received=str(pixels_NCHW.shape[1:]),
+                remedy="give image files, which are scaled as the run says",
+            )
+        return self.probabilities(pixels_NCHW, use)
+
+    def probabilities(
+        self, pixels_NCHW: npt.NDArray[np.uint8], use: Use = "best"
+    ) -> npt.NDArray[np.float64]:
+        """Class probabilities (N, K) of what ``logits`` takes."""
+        return softmax(self.logits(pixels_NCHW, use).astype(np.float64), axis=1)
+
+    def decode(self, image: Path) -> npt.NDArray[np.uint8]:
+        """An image file as pixels (C, H, W) for this net; see ``decode_image``."""
+        return decode_image(
+            image, channels=self.spec.facts.channels, size=self.spec.facts.image_size
+        )
+
+
+def load_run(path: str | Path) -> Run:
+    """Open the folder of a run, wherever it was moved to.
+
+    Raises:
+        UserError: where there is no run, or one of a newer format.
+    """
+    folder = RunFolder.open(Path(path))
+    origin = str(folder.path / SPEC)
+    document = parse_document(folder.read_text(SPEC), origin)
+    if document.get("format") != FORMAT:
+        raise UserError(
+            f"{origin} has a format that this reslab does not know",
+            expected=f"format {FORMAT}",
+            received=repr(document.get("format")),
+            remedy="install the reslab that wrote it, named in environment.json",
+        )
+    return Run(folder, build(ResolvedRun, document, origin))
+
+
+def _not_empty(images: Sequence[str | Path]) -> Sequence[str | Path]:
+    if not images:
+        raise UserError("there are no images to predict", expected="at least one")
+    return images
