@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 Pixels = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -31,16 +32,15 @@ def crop_and_flip(
 
     Source: He et al. 2015, section 4.2 (4 pixels, 32x32 crop, horizontal flip).
     """
-    n = len(pixels_NCHW)
-    padded = np.pad(pixels_NCHW, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    line = np.arange(size)
-    rows_NS = offsets_N2[:, :1] + line
-    columns_NS = offsets_N2[:, 1:] + np.where(flips_N[:, None], line[::-1], line)
-    # The advanced indices are split by a slice, which moves C last: gather on NHWC instead.
-    gathered_NSSC = padded.transpose(0, 2, 3, 1)[
-        np.arange(n)[:, None, None], rows_NS[:, :, None], columns_NS[:, None, :]
-    ]
-    return np.ascontiguousarray(gathered_NSSC.transpose(0, 3, 1, 2))
+    n, channels, height, width = pixels_NCHW.shape
+    padded = np.zeros((n, channels, height + 2 * pad, width + 2 * pad), np.uint8)
+    padded[:, :, pad : pad + height, pad : pad + width] = pixels_NCHW
+    # Every square is a view; only the chosen ones are copied, row by row.
+    squares = sliding_window_view(padded, (size, size), axis=(2, 3))
+    cropped_NCSS = squares[np.arange(n), :, offsets_N2[:, 0], offsets_N2[:, 1]]
+    mirrored = np.flatnonzero(flips_N)
+    cropped_NCSS[mirrored] = cropped_NCSS[mirrored][..., ::-1]
+    return cropped_NCSS
 
 
 def cutout(pixels_NCHW: Pixels, *, side: int, centres_N2: Integers, fill_C: Pixels) -> Pixels:

@@ -17,6 +17,10 @@ from reslab.data.augment import augment
 from reslab.data.normalise import Normaliser
 from reslab.data.source import Images
 
+# What the numbers are drawn for: numpy takes [seed, epoch] and [seed, epoch, 0] for the same
+# seed, so that without a purpose the shuffle and a step's augmentation would draw the same.
+_ORDER, _AUGMENTATION = 0, 1
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -61,7 +65,7 @@ class TrainBatches:
         """The augmented uint8 pixels and the labels of a step, before normalisation."""
         order = _order(self.order_seed, epoch, len(self.images))
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-        rng = np.random.default_rng([self.augmentation_seed, epoch, step])
+        rng = np.random.default_rng([_AUGMENTATION, self.augmentation_seed, epoch, step])
         pixels_NCHW = augment(
             self.images.pixels_NCHW[chosen],
             rng,
@@ -82,6 +86,6 @@ class TrainBatches:
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, n: int) -> npt.NDArray[np.intp]:
     """A permutation of n images, drawn anew each epoch."""
-    order = np.random.default_rng([seed, epoch]).permutation(n)
+    order = np.random.default_rng([_ORDER, seed, epoch]).permutation(n)
     order.flags.writeable = False
     return order

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from reslab.errors import UserError
 
@@ -51,6 +51,8 @@ def decode_image(path: Path, *, channels: int, size: int) -> npt.NDArray[np.uint
                 return _pixels(image, channels, size)
     except FileNotFoundError as error:
         raise UserError(f"there is no image {path}", remedy="check the path") from error
+    except PermissionError as error:
+        raise UserError(f"{path} may not be read", remedy="change its permissions") from error
     except IsADirectoryError as error:
         raise UserError(f"{path} is a folder, not an image file") from error
     except UnidentifiedImageError as error:
@@ -75,7 +77,7 @@ def decode_image(path: Path, *, channels: int, size: int) -> npt.NDArray[np.uint
 
 
 def _pixels(image: Image.Image, channels: int, size: int) -> npt.NDArray[np.uint8]:
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I;16"):
         # Pillow would clip 16 bits to 8 instead of scaling them.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -87,6 +89,27 @@ def _pixels(image: Image.Image, channels: int, size: int) -> npt.NDArray[np.uint
         image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
     pixels_HWC = np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
     return np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF orientation says; EXIF that cannot be read says nothing.
+
+    Pillow's own ``exif_transpose`` also rewrites all other tags, and fails on odd ones.
+    """
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - whatever is in there, the pixels are good
+        return image
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    return image.transpose(turns[orientation]) if orientation in turns else image
 
 
 def _first_bytes(path: Path) -> str:

@@ -56,8 +56,8 @@ def _draw(
     if count < classes or len(pool) - count < classes:
         raise UserError(
             f"{setting} does not fit the {len(pool)} images that it is drawn from",
-            expected=f"0 or {classes} to {max(classes, len(pool) - classes)}, "
-            f"so that each of {classes} classes is on both sides",
+            expected=f"{classes} to {max(classes, len(pool) - classes)}, since there are "
+            f"{classes} classes to draw from",
             received=str(count),
         )
     if counts[counts > 0].min() < 2:

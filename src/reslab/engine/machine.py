@@ -15,7 +15,7 @@ import torch
 
 from reslab.errors import UserError
 
-# Values of ONEDNN_MAX_CPU_ISA and ATen's capability that leave AMX tiles switched on.
+# Values of oneDNN's cap that leave AMX tiles switched on, besides those that name AMX.
 _AMX_ALLOWED = {"", "DEFAULT", "ALL"}
 
 
@@ -52,13 +52,14 @@ class Choice:
 def inspect_machine(environ: Mapping[str, str] | None = None) -> Machine:
     """Look at the machine, obeying the caps that oneDNN's environment variable sets."""
     environ = os.environ if environ is None else environ
-    cap = environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    # The second name is oneDNN's older one, which it still obeys.
+    cap = environ.get("ONEDNN_MAX_CPU_ISA") or environ.get("DNNL_MAX_CPU_ISA", "")
     onednn_bf16 = bool(
         torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )
     # torch reports AMX even where a cap forbids it, hence the look at the cap itself.
-    amx_allowed = cap in _AMX_ALLOWED or "AMX" in cap
+    amx_allowed = cap.upper() in _AMX_ALLOWED or "AMX" in cap.upper()
     cuda = torch.cuda.is_available()
     return Machine(
         cpu=_cpu_name(),

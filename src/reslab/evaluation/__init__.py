@@ -1,0 +1,1 @@
+"""How well a net does: metrics, figures, the report."""

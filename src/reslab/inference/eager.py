@@ -9,6 +9,7 @@ from torch import nn
 
 from reslab.data.normalise import Normaliser
 from reslab.engine.runtime import Runtime
+from reslab.errors import ReslabError
 
 
 def compute_logits(
@@ -21,14 +22,17 @@ def compute_logits(
 ) -> npt.NDArray[np.float32]:
     """Logits (N, K) of uint8 images (N, C, H, W), in evaluation mode and fp32 throughout.
 
-    The model is put back into the mode that it was found in.
+    Every module is put back into the mode that it was found in.
+
+    Raises:
+        ReslabError: where a part of the model stays in training mode, in which batch norm
+            would make an image's logits depend on its neighbours.
     """
-    was_training = model.training
-    model.eval()
-    # Batch norm that still counts batch statistics would make an image's logits depend on
-    # its neighbours; a net of one's own may keep a part of itself in training mode.
-    assert not any(module.training for module in model.modules())
+    modes = {module: module.training for module in model.modules()}
     try:
+        model.eval()
+        if any(module.training for module in model.modules()):
+            raise ReslabError("a part of the net cannot be put into evaluation mode")
         with torch.inference_mode():
             parts = [
                 model(runtime.place_images(normaliser(pixels_NCHW[i : i + batch_size])))
@@ -37,6 +41,7 @@ def compute_logits(
                 for i in range(0, len(pixels_NCHW), batch_size)
             ]
     finally:
-        model.train(was_training)
+        for module, was_training in modes.items():
+            module.training = was_training
     logits_NK: npt.NDArray[np.float32] = torch.cat(parts).numpy()
     return logits_NK

@@ -48,6 +48,8 @@ def measure_cost(build: Callable[[], nn.Module], in_channels: int, image_size: i
     Raises:
         UserError: where the image is too small for the net.
     """
+    if image_size < 1:
+        raise UserError("images have at least one pixel", received=str(image_size))
     with torch.device("meta"):
         model = build().eval()
         image_1CHW = torch.empty(1, in_channels, image_size, image_size)
@@ -59,7 +61,7 @@ def measure_cost(build: Callable[[], nn.Module], in_channels: int, image_size: i
             outputs[name] = tuple(output.shape[1:])
             if isinstance(module, nn.Conv2d | nn.Linear):
                 # Each output element is one dot product over a filter's or row's weights.
-                macs[name] = output.numel() * module.weight[0].numel()
+                macs[name] = macs.get(name, 0) + output.numel() * module.weight[0].numel()
 
         return count
 

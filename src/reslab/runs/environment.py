@@ -56,7 +56,7 @@ def source_commit() -> str | None:
         # A site-packages folder may lie inside someone else's checkout.
         if not _git(here, "ls-files", Path(__file__).name):
             return None
-        return commit + ("-dirty" if _git(here, "status", "--porcelain", "--", ".") else "")
+        return commit + ("-dirty" if _git(here.parent, "status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -52,10 +52,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def _cannot_write(path: Path, error: OSError) -> UserError:
+def _cannot_write(path: Path, error: OSError | ValueError) -> UserError:
+    reason = getattr(error, "strerror", None) or str(error)
     return UserError(
         f"{path} cannot be written",
-        received=(error.strerror or str(error)).lower(),
+        received=reason.lower(),
         remedy="choose a folder that you may write to, with space left",
     )
 
@@ -168,7 +169,8 @@ def check_free(path: Path) -> None:
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file", expected="a folder", remedy="choose another --out")
         parent = next(p for p in (path, *path.absolute().parents) if p.exists())
-    except OSError as error:
+    # A path with a null byte is a ValueError to Python.
+    except (OSError, ValueError) as error:
         raise _cannot_write(path, error) from error
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         reason = "not permitted" if parent.is_dir() else f"{parent} is a file"

@@ -54,8 +54,14 @@ def parse_history(text: str) -> tuple[EpochRecord, ...]:
         UserError: where the text is not such a table.
     """
     try:
-        return tuple(_parse_row(row) for row in csv.DictReader(io.StringIO(text)))
-    except (KeyError, TypeError, ValueError) as error:
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        rows = list(reader)
+        columns = [f.name for f in fields(EpochRecord)]
+        # A row of another length than the header has the key or a value None.
+        if reader.fieldnames != columns or any(None in (*r, *r.values()) for r in rows):
+            raise ValueError("its columns are not those of a history")
+        return tuple(_parse_row(row) for row in rows)
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
         raise UserError(
             "history.csv cannot be read", received=str(error), remedy="restore it from a copy"
         ) from error

@@ -30,7 +30,7 @@ FORMAT: Literal[1] = 1
 class ResolvedAugment(AugmentSpec):
     """Augmentation in pixels."""
 
-    pad: Annotated[int, Field(ge=0)]
+    pad: Annotated[int, Field(ge=0, le=64)]
     crop: Count
     flip: bool
 
@@ -69,7 +69,7 @@ class ResolvedEngine(EngineSpec):
     device: Literal["cpu", "cuda", "mps"]
     precision: Literal["fp32", "bf16"]
     memory_format: Literal["contiguous", "channels_last"]
-    threads: Count
+    threads: Annotated[int, Field(ge=1, le=1024)]
 
 
 class ResolvedSeeds(SeedSpec):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
@@ -31,16 +32,32 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
+class _Dumper(yaml.SafeDumper):
+    """Safe YAML that quotes text which the loader would take for a number."""
+
+
+for _end in (_Loader, _Dumper):
+    _end.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+        list("-+0123456789."),
+    )
 
 
 def parse_value(text: str) -> Any:
-    """A single YAML value: ``0.1``, ``true``, ``null``, ``[0.5, 0.75]``, ``cosine``."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 — a SafeLoader
+    """A single YAML value: ``0.1``, ``true``, ``null``, ``[0.5, 0.75]``, ``cosine``.
+
+    Raises:
+        yaml.YAMLError: where the text is no YAML, or its tags do not fit its values.
+        UserError: where a key stands twice.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except UserError:
+        raise
+    # PyYAML lets through what its constructors raise on a value such as 2026-13-45.
+    except (ValueError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        raise yaml.YAMLError(str(error) or type(error).__name__) from error
 
 
 def parse_document(text: str, origin: str) -> Document:
@@ -95,7 +112,9 @@ def read_document(path: Path) -> Document:
 
 def format_document(document: Mapping[str, Any]) -> str:
     """The mapping as YAML in its own order; ``parse_document`` gives it back."""
-    return yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True, width=96)
+    return str(
+        yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=96)
+    )
 
 
 def parse_override(text: str) -> Document:
@@ -136,7 +155,7 @@ def merge(base: Mapping[str, Any], *changes: Mapping[str, Any]) -> Document:
     mean nothing to another. A bare name in place of such a section is its kind:
     ``training.schedule=cosine``.
     """
-    merged = dict(base)
+    merged = copy.deepcopy(dict(base))
     for change in changes:
         for key, new in change.items():
             old = merged.get(key)
@@ -144,9 +163,9 @@ def merge(base: Mapping[str, Any], *changes: Mapping[str, Any]) -> Document:
                 new = {"kind": new}  # noqa: PLW2901 — the shorthand, written out
             if isinstance(old, Mapping) and isinstance(new, Mapping):
                 same_kind = new.get("kind", old.get("kind")) == old.get("kind")
-                merged[key] = merge(old, new) if same_kind else dict(new)
+                merged[key] = merge(old, new) if same_kind else copy.deepcopy(dict(new))
             else:
-                merged[key] = new
+                merged[key] = copy.deepcopy(new)
     return merged
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn, optim
 
 from reslab.data.batches import TrainBatches
 from reslab.engine.runtime import Runtime
-from reslab.errors import TrainingDiverged
+from reslab.errors import TrainingDiverged, UserError
 from reslab.runs.history import EpochRecord
 from reslab.spec.resolved import ResolvedTraining
 from reslab.training.observers import Observer, StepRecord
@@ -70,11 +70,20 @@ def fit(
         runtime: the engine.
         validate: gives (loss, accuracy) of the model on validation; None where there is none.
         observers: told of steps and epochs, in turn.
-        should_stop: asked after each step; True ends training there, its epoch unrecorded.
+        should_stop: asked after each step but the very last; True ends training there, an
+            epoch that has begun unrecorded.
 
     Raises:
+        UserError: where there are fewer images than a batch has.
         TrainingDiverged: where the loss is no longer finite.
     """
+    if batches.steps_per_epoch == 0:
+        raise UserError(
+            "there is not one whole batch to train on",
+            expected=f"at least {batches.batch_size} images",
+            received=str(len(batches.images)),
+            remedy="choose a smaller training.batch_size",
+        )
     loop = _Loop(
         model=runtime.compiled(model),
         optimizer=make_optimizer(
@@ -118,6 +127,9 @@ def fit(
         result.history.append(record)
         for observer in observers:
             observer.on_epoch(record, model, is_best)
+        if epoch < training.epochs - 1 and should_stop():
+            result.interrupted = True
+            break
     result.steps = loop.steps
     result.seconds = loop.watch.seconds()
     result.compile_seconds = loop.watch.first_step_excess() if runtime.compile else 0.0
@@ -171,7 +183,8 @@ class _Loop:
             self.watch.step_done()
             if self.steps == 1 or i == per_epoch - 1 or self.steps % LOOK_EVERY == 0:
                 self._look(epoch, i + 1, rate, outcome.loss.item())
-            if self.should_stop():
+            # An epoch whose last step is made is recorded first; ``fit`` asks after that.
+            if i < per_epoch - 1 and self.should_stop():
                 self.runtime.synchronize()
                 self.watch.end_epoch()
                 return None

@@ -38,11 +38,9 @@ def _share(schedule: ScheduleSpec, step: int, total_steps: int, steps_per_epoch:
         case Step():
             return schedule.factor ** (step // (schedule.every * steps_per_epoch))
         case MultiStep():
-            passed = sum(
-                epoch >= (m if m >= 1 else m * total_steps / steps_per_epoch)
-                for m in schedule.milestones
-            )
-            return schedule.factor**passed
+            # In steps, with room for rounding: 0.55 of 100 steps is 55.00000000000001.
+            drops = [m * (steps_per_epoch if m >= 1 else total_steps) for m in schedule.milestones]
+            return schedule.factor ** sum(step >= drop - 1e-6 for drop in drops)
         case Cosine():
             warmup = schedule.warmup_epochs * steps_per_epoch
             return _half_cosine((step - warmup) / (total_steps - warmup), schedule.final)

@@ -127,7 +127,7 @@ def _decide_data(asked: DataSpec, card: DataCard, images: int) -> Document:
         validation = round(validation * images)
     augment = asked.augment
     # Half of the papers' 4 pixels of 32: short trainings gain from shifting less.
-    pad = max(1, card.image_size // 16) if augment.pad == "auto" else augment.pad
+    pad = max(1, min(64, card.image_size // 16)) if augment.pad == "auto" else augment.pad
     crop = card.image_size if augment.crop == "auto" else augment.crop
     if crop > card.image_size + 2 * pad:
         raise UserError(
