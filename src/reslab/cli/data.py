@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from reslab.catalog.datasets import DATASETS
+from reslab.cli.arguments import whole_number
 from reslab.cli.output import print_json, print_line, print_table
 from reslab.errors import UserError
 
@@ -71,7 +72,7 @@ def preview(
     augmented: Annotated[
         bool, Parameter(negative="", help="show images as the recipe fast augments them")
     ] = False,
-    seed: Annotated[int, Parameter(help="which images are drawn")] = 0,
+    seed: Annotated[str, Parameter(help="which images are drawn")] = "0",
     json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False,
 ) -> None:
     """Draw some training images with their classes."""
@@ -79,9 +80,10 @@ def preview(
         raise UserError(
             "--out names no PNG", expected="a name that ends in .png", received=str(out)
         )
+    number = whole_number(seed, "--seed", least=0)
     from reslab.workbench.preview import draw_preview
 
-    draw_preview(name, root, out, count=SHOWN, augmented=augmented, seed=seed)
+    draw_preview(name, root, out, count=SHOWN, augmented=augmented, seed=number)
     if json:
         print_json({"out": str(out), "data": name, "images": SHOWN, "augmented": augmented})
     else:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from reslab.cli.arguments import whole_number
 from reslab.cli.output import percent, print_json, print_line
 from reslab.errors import UserError
 
@@ -22,15 +23,14 @@ def predict(
     run: Annotated[Path, Parameter(help="the run's folder")],
     /,
     *images: Annotated[Path, Parameter(help="image files, or folders of them")],
-    top: Annotated[int, Parameter(help="classes to name for each image")] = 5,
+    top: Annotated[str, Parameter(help="classes to name for each image")] = "5",
     use: Annotated[Literal["best", "last"], Parameter(help="which weights")] = "best",
     json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False,
 ) -> None:
     """Classify image files with a run."""
     from reslab.workbench.run import load_run
 
-    if top < 1:
-        raise UserError("--top is too small", expected="1 or more", received=str(top))
+    count = whole_number(top, "--top", least=1)
     loaded = load_run(run)
     loaded.model(use)
     pixels, results = [], []
@@ -41,7 +41,7 @@ def predict(
         except UserError as error:
             results.append({"image": str(path), "error": str(error)})
     faults = [result["error"] for result in results if "error" in result]
-    answers = iter(_answers(loaded, pixels, top, use) if pixels else [])
+    answers = iter(_answers(loaded, pixels, count, use) if pixels else [])
     documents: list[dict[str, Any]] = [
         result if "error" in result else {**result, "predictions": next(answers)}
         for result in results
@@ -91,7 +91,9 @@ def expand(images: tuple[Path, ...]) -> list[Path]:
         inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         if not inside:
             raise UserError(
-                f"the folder {path} holds no images", expected=f"files in {', '.join(SUFFIXES)}"
+                f"the folder {path} holds no images",
+                expected=f"files in {', '.join(SUFFIXES)}",
+                remedy="give another folder or the files themselves",
             )
         paths.extend(inside)
     return paths

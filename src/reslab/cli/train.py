@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from reslab.cli.output import accuracy, print_json, print_line
+from reslab.errors import UserError
 from reslab.spec.faults import leaves
 from reslab.spec.recipes import recipe_document
 from reslab.spec.resolved import FORMAT
@@ -16,7 +17,6 @@ from reslab.spec.text import (
     Document,
     build,
     format_document,
-    merge,
     nest,
     parse_override,
     parse_value,
@@ -117,7 +117,12 @@ def gather(recipe: str | None, config: Document, *changes: Document) -> RunSpec:
         UserError: with every fault.
     """
     if config.get("format", FORMAT) != FORMAT:
-        config = merge(config, {"format": None})
+        raise UserError(
+            "the configuration has a format that this reslab does not know",
+            expected=f"format {FORMAT}",
+            received=repr(config["format"]),
+            remedy="install the reslab that wrote it, or leave format out",
+        )
     asked = {key: value for key, value in config.items() if key not in ("facts", "format")}
     name = recipe or asked.pop("recipe", None) or "fast"
     asked.pop("recipe", None)

@@ -19,7 +19,9 @@ def weights_to_bytes(model: nn.Module) -> bytes:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill the model from a safetensors file; names and shapes must agree one to one.
+    """Give the model the tensors of a safetensors file; all must agree one to one.
+
+    The model may lie on the meta device: what it had is replaced, not filled.
 
     Raises:
         UserError: where the file is missing, damaged or of another net.
@@ -38,8 +40,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
             received=str(error),
             remedy="restore it from a copy",
         ) from error
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    wanted = {name: (tuple(t.shape), t.dtype) for name, t in model.state_dict().items()}
+    found = {name: (tuple(t.shape), t.dtype) for name, t in state.items()}
     if wanted != found:
         odd = sorted(
             name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
@@ -49,4 +51,4 @@ def load_weights(model: nn.Module, path: Path) -> None:
             received=f"{len(odd)} tensors that differ, {odd[0]} among them",
             remedy="give the weights of this run",
         )
-    model.load_state_dict(state)
+    model.load_state_dict(state, assign=True)

@@ -52,11 +52,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def _cannot_write(path: Path, error: OSError | ValueError) -> UserError:
-    reason = getattr(error, "strerror", None) or str(error)
+def _cannot_write(path: Path, error: OSError) -> UserError:
     return UserError(
         f"{path} cannot be written",
-        received=reason.lower(),
+        received=(error.strerror or str(error)).lower(),
         remedy="choose a folder that you may write to, with space left",
     )
 
@@ -159,6 +158,8 @@ def check_free(path: Path) -> None:
     Raises:
         UserError: where it is a file, is not empty, or cannot be made.
     """
+    if "\0" in str(path):
+        raise UserError(f"{str(path)!r} is no path", remedy="leave the null byte out")
     try:
         if path.is_dir() and any(path.iterdir()):
             raise UserError(
@@ -169,8 +170,7 @@ def check_free(path: Path) -> None:
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file", expected="a folder", remedy="choose another --out")
         parent = next(p for p in (path, *path.absolute().parents) if p.exists())
-    # A path with a null byte is a ValueError to Python.
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise _cannot_write(path, error) from error
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         reason = "not permitted" if parent.is_dir() else f"{parent} is a file"

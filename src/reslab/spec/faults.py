@@ -65,7 +65,7 @@ def describe_faults(model: type[BaseModel], error: ValidationError) -> list[str]
                 else f"{'.'.join(path) or 'a run'} has {', '.join(known)}",
             )
             continue
-        fault = faults.setdefault(dotted, _Fault(received=item["input"]))
+        fault = faults.setdefault(dotted, _Fault(received=_received(item)))
         text = str(item["ctx"]["error"]) if item["type"] == "value_error" else _expected(item)
         if text not in fault.expected:
             fault.expected.append(text)
@@ -95,6 +95,11 @@ def _kind(model: type[BaseModel]) -> Any:
     return model.model_fields["kind"].default
 
 
+def _received(item: Mapping[str, Any]) -> Any:
+    # Pydantic gives the whole section as the input of a setting that is missing in it.
+    return None if item["type"] == "missing" else item["input"]
+
+
 def _expected(item: Mapping[str, Any]) -> str:
     context = item.get("ctx", {})
     by_type = {
@@ -112,6 +117,7 @@ def _expected(item: Mapping[str, Any]) -> str:
         "greater_than_equal": f"at least {context.get('ge')}",
         "less_than": f"less than {context.get('lt')}",
         "less_than_equal": f"at most {context.get('le')}",
+        "string_pattern_mismatch": f"text like {context.get('pattern')}",
         "too_short": "at least one entry",
         "literal_error": str(context.get("expected", "")).replace("'", ""),
         "union_tag_invalid": f"kind {context.get('expected_tags', '')}".replace("'", ""),

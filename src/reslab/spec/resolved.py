@@ -104,7 +104,7 @@ class Facts(Frozen):
     train_images: Count
     val_images: Annotated[int, Field(ge=0)]
     steps_per_epoch: Count
-    fingerprint: str
+    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class ResolvedRun(RunSpec):

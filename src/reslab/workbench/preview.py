@@ -10,7 +10,7 @@ from reslab.data.batches import TrainBatches
 from reslab.errors import UserError
 from reslab.evaluation.canvas import save
 from reslab.evaluation.tiles import samples
-from reslab.spec.run import DataSpec, RunSpec, SeedSpec, TrainingSpec
+from reslab.spec.recipes import recipe
 from reslab.workbench.resolve import normaliser_of, resolve
 
 
@@ -31,11 +31,14 @@ def draw_preview(
         UserError: where the data set cannot be read or the picture not written.
     """
     if not out.absolute().parent.is_dir():
-        raise UserError(f"there is no folder {out.absolute().parent} to write {out.name} to")
-    spec = RunSpec(
-        data=DataSpec(name=name, root=root),
-        training=TrainingSpec(batch_size=count),
-        seeds=SeedSpec(base=seed),
+        raise UserError(
+            f"there is no folder {out.absolute().parent} to write {out.name} to",
+            remedy="make it, or choose another --out",
+        )
+    spec = recipe(
+        data={"name": name, "root": root},
+        training={"batch_size": count},
+        seeds={"base": seed},
     )
     prepared = resolve(spec)
     run = prepared.run

@@ -63,16 +63,13 @@ def draw_run(run: Run) -> None:
             expected="at least one finished epoch",
             remedy="train it again",
         )
+    # Everything is read before anything is written: a damaged file leaves all as it was.
     best_epoch = metrics.get("best_epoch")
-    save(curves(history, best_epoch=best_epoch), run.path / CURVES)
     worst = _read_mistakes(run)
     results = tuple(
         Result(weights=use, split="test", metrics=_read_metrics(run, use, document))
         for use, document in metrics.get("test", {}).items()
     )
-    if results:
-        save(confusion(results[0].metrics.confusion_KK, run.classes), run.path / CONFUSION)
-        save(mistakes(worst), run.path / MISTAKES)
     report = ReportData(
         title=f"{run.spec.model.name} on {run.spec.data.name}",
         facts=_facts(run, metrics),
@@ -83,7 +80,12 @@ def draw_run(run: Run) -> None:
         notes=_notes(run, metrics),
         spec_text=run.folder.read_text(SPEC),
     )
-    run.folder.write_text(REPORT, render_report(report))
+    page = render_report(report)
+    save(curves(history, best_epoch=best_epoch), run.path / CURVES)
+    if results:
+        save(confusion(results[0].metrics.confusion_KK, run.classes), run.path / CONFUSION)
+        save(mistakes(worst), run.path / MISTAKES)
+    run.folder.write_text(REPORT, page)
 
 
 def _read_metrics(run: Run, use: str, document: Any) -> Metrics:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.special import softmax
 
 from reslab.data.arrays import to_nchw
@@ -76,7 +77,9 @@ class Run:
         Raises:
             UserError: where the weights are missing or damaged.
         """
-        model = build_model(self.spec)
+        # On the meta device nothing is drawn at random only to be overwritten.
+        with torch.device("meta"):
+            model = build_model(self.spec)
         load_weights(model, self.folder.weights(use))
         return model.eval()
 

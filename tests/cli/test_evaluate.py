@@ -1,0 +1,60 @@
+"""``reslab evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import reslab
+from reslab.cli.main import run
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec = reslab.recipe(
+        training={"epochs": 1}, data={"limit": 80, "validation": 50}, seeds={"base": 1}
+    )
+    return reslab.train(spec, out=tmp_path_factory.mktemp("runs") / "digits").path
+
+
+def test_json(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", str(digits_run), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["split"], document["weights"], document["n"]) == ("test", "best", 360)
+    stored = json.loads((digits_run / "metrics.json").read_text())["test"]["best"]
+    assert document["top1"] == stored["top1"]
+    assert sum(c["support"] for c in document["per_class"]) == 360
+
+
+def test_each_opening_of_the_test_split_is_written_down(
+    digits_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def openings() -> list[dict[str, object]]:
+        return json.loads((digits_run / "metrics.json").read_text())["test_openings"]
+
+    before = len(openings())
+    assert run(["evaluate", str(digits_run), "--split", "val"]) == 0
+    assert len(openings()) == before
+    assert run(["evaluate", str(digits_run), "--use", "last"]) == 0
+    assert len(openings()) == before + 1
+    assert openings()[-1]["by"] == "evaluate"
+    assert openings()[-1]["weights"] == ["last"]
+    assert openings()[0]["by"] == "train"
+    assert "precision" in capsys.readouterr().out
+
+
+def test_validation_agrees_with_the_history(
+    digits_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", str(digits_run), "--split", "val", "--use", "last", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    last = reslab.load_run(digits_run).history[-1]
+    assert document["top1"] == last.val_accuracy
+    assert document["loss"] == pytest.approx(last.val_loss, rel=1e-6)
+
+
+def test_the_same_data_by_name(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", str(digits_run), "--data", "digits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 360

@@ -1,0 +1,101 @@
+"""``reslab train`` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reslab.cli.main import run
+from reslab.cli.train import gather, settings_help
+from reslab.spec.faults import leaves
+from reslab.spec.run import RunSpec
+
+SHORT = ("--epochs", "2", "--set", "data.limit=80", "--set", "data.validation=50")
+
+
+def test_the_last_line_is_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["train", *SHORT]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert Path(lines[-1]).parent == Path("runs")
+    assert lines[-1].startswith("runs/digits-resnet14-")
+    assert (tmp_path / lines[-1] / "report.html").is_file()
+    assert "test accuracy" in captured.out
+    assert "95 % interval" in captured.out
+    assert "epoch 1/2 step 1/" in captured.err
+    assert "epoch 2/2  training loss" in captured.err
+
+
+def test_json_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", *SHORT, "--out", str(tmp_path / "run"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    for key in (
+        "run",
+        "split",
+        "n",
+        "top1",
+        "top1_interval",
+        "top5",
+        "loss",
+        "per_class",
+        "epochs",
+        "train_seconds",
+        "compile_seconds",
+        "images_per_second",
+        "last",
+    ):
+        assert key in document, key
+    assert document["n"] == 360
+    assert document["epochs"] == 2
+    low, high = document["top1_interval"]
+    assert low <= document["top1"] <= high
+    assert {"class", "precision", "recall", "f1", "support"} <= set(document["per_class"][0])
+
+
+def test_a_printed_config_gives_the_identical_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", *SHORT, "--seed", "3", "--print-config"]) == 0
+    printed = capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "config.yaml").write_text(printed)
+    config = ["--config", str(tmp_path / "config.yaml")]
+    assert run(["train", *config, "--print-config"]) == 0
+    assert capsys.readouterr().out == printed
+    assert run(["train", *SHORT, "--seed", "3", "--out", str(tmp_path / "a")]) == 0
+    assert run(["train", *config, "--out", str(tmp_path / "b")]) == 0
+    for file in ("run.yaml", "weights/last.safetensors", "weights/best.safetensors"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_print_config_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--print-config", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["training"]["epochs"] >= 1
+    assert "auto" not in json.dumps(document)
+
+
+def test_later_sources_win() -> None:
+    config = {"training": {"lr": 0.5, "epochs": 7}, "recipe": "paper"}
+    spec = gather(None, config, {"training": {"epochs": 9}})
+    assert (spec.recipe, spec.training.lr, spec.training.epochs) == ("paper", 0.5, 9)
+    assert spec.training.schedule.kind == "multistep"
+    assert gather("fast", config).training.schedule.kind == "onecycle"
+    assert gather(None, {}).recipe == "fast"
+
+
+def test_names_are_text_whatever_yaml_makes_of_them() -> None:
+    assert yaml.safe_load("1e3") == "1e3"
+    assert gather(None, {}, {"data": {"root": "2026"}}).data.root == "2026"
+
+
+def test_help_tells_every_setting() -> None:
+    text = settings_help()
+    for name, _ in leaves(RunSpec):
+        assert name == "recipe" or name in text

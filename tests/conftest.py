@@ -1,0 +1,54 @@
+"""What all tests share: where real images lie, and a run that was trained once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import reslab
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """One thread each: several only wait for each other on images this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with MNIST and Fashion-MNIST, where RESLAB_DATA names one."""
+    if "RESLAB_DATA" not in os.environ:
+        pytest.skip("RESLAB_DATA is not set")
+    return Path(os.environ["RESLAB_DATA"])
+
+
+@pytest.fixture(scope="session")
+def tiny_source() -> reslab.ArraySource:
+    """Three classes of 8x8 images that differ in brightness: learned in a moment."""
+    rng = np.random.default_rng(0)
+
+    def split(n: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.arange(n) % 3
+        base = 40 + 80 * labels[:, None, None]
+        return (base + rng.integers(-30, 30, (n, 8, 8))).astype(np.uint8), labels
+
+    return reslab.ArraySource(
+        *split(120), *split(60), name="tiny", classes=("dark", "grey", "bright")
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tiny_source: reslab.ArraySource, tmp_path_factory: pytest.TempPathFactory
+) -> reslab.Run:
+    """A finished run on the tiny images; to be read and not changed (see ``own_run``)."""
+    spec = reslab.recipe("fast", training={"epochs": 2, "batch_size": 20})
+    return reslab.train(spec, data=tiny_source, out=tmp_path_factory.mktemp("runs") / "tiny")

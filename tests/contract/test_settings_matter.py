@@ -1,0 +1,152 @@
+"""Every setting reaches something: a changed value changes what can be observed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from reslab.engine.runtime import Runtime
+from reslab.errors import UserError
+from reslab.models.weights import weights_to_bytes
+from reslab.spec.recipes import recipe_document
+from reslab.spec.run import RunSpec
+from reslab.spec.text import build, parse_override
+from reslab.workbench.resolve import resolve
+from reslab.workbench.train import initial_model, learn
+from tests.contract.test_setting_mistakes import settings
+
+# Small enough for a second: 64 digits, two epochs of four steps.
+BASE = (
+    "data.limit=64",
+    "data.validation=100",
+    "training.batch_size=16",
+    "training.epochs=2",
+    "training.lr=0.05",
+)
+
+# setting (with the kind that it belongs to) -> (what both runs share, the changed value)
+CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
+    "data.validation": ((), "50"),
+    "data.split_seed": ((), "1"),
+    "data.limit": ((), "48"),
+    "data.augment.pad": ((), "2"),
+    "data.augment.crop": ((), "7"),
+    "data.augment.flip": ((), "true"),
+    "data.augment.cutout": ((), "3"),
+    "model.name": ((), "resnet20"),
+    "model.shortcut": ((), "B"),
+    "model.stem": ((), "imagenet"),
+    "model.zero_init_residual": ((), "true"),
+    "training.epochs": ((), "1"),
+    "training.batch_size": ((), "32"),
+    "training.lr": ((), "0.01"),
+    "training.optimizer=sgd momentum": ((), "0.5"),
+    "training.optimizer=sgd nesterov": ((), "false"),
+    "training.optimizer=adam beta1": ((), "0.5"),
+    "training.optimizer=adam beta2": ((), "0.9"),
+    "training.optimizer=adamw beta1": ((), "0.5"),
+    "training.optimizer=adamw beta2": ((), "0.9"),
+    "training.weight_decay": ((), "0.1"),
+    "training.decay_norm_and_bias": ((), "true"),
+    "training.schedule=constant warmup_epochs": ((), "1"),
+    "training.schedule=step warmup_epochs": ((), "1"),
+    "training.schedule=step every": (("training.schedule.every=1",), "2"),
+    "training.schedule=step factor": (("training.schedule.every=1",), "0.5"),
+    "training.schedule=multistep warmup_epochs": ((), "1"),
+    "training.schedule=multistep milestones": ((), "[0.25]"),
+    "training.schedule=multistep factor": ((), "0.5"),
+    "training.schedule=cosine warmup_epochs": ((), "1"),
+    "training.schedule=cosine final": ((), "0.5"),
+    "training.schedule=onecycle warmup": ((), "0.5"),
+    "training.schedule=onecycle start": ((), "0.5"),
+    "training.schedule=onecycle final": ((), "0.5"),
+    "training.label_smoothing": ((), "0.3"),
+    "engine.precision": (("engine.precision=fp32",), "bf16"),
+    "engine.memory_format": (("engine.memory_format=channels_last",), "contiguous"),
+    "engine.threads": ((), "1"),
+    "seeds.base": ((), "1"),
+    "seeds.initialisation": ((), "1"),
+    "seeds.order": ((), "1"),
+    "seeds.augmentation": ((), "1"),
+}
+# Those that a machine without a GPU or network shows in another way, each by its own test below.
+APART = {"recipe", "data.name", "data.root", "engine.device", "engine.compile"}
+
+
+@cache
+def observe(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """What a short training shows of its settings."""
+    spec = build(RunSpec, recipe_document("fast", *map(parse_override, overrides)))
+    prepared = resolve(spec)
+    runtime = Runtime(**prepared.run.engine.model_dump())
+    threads_before = torch.get_num_threads()
+    try:
+        runtime.start()
+        model = initial_model(prepared.run, runtime)
+        strides = [p.stride() for p in model.parameters()]
+        result = learn(prepared, model, runtime, [])
+        threads = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(threads_before)
+    history = [asdict(r) for r in result.history]
+    for record in history:
+        del record["seconds"], record["images_per_second"]
+    return {
+        "weights": weights_to_bytes(model),
+        "strides": strides,
+        "threads": threads,
+        "history": history,
+    }
+
+
+def key(dotted: str, before: tuple[str, ...]) -> str:
+    section, _, name = dotted.rpartition(".")
+    return f"{before[-1]} {name}" if before and before[-1].startswith(section) else dotted
+
+
+def test_no_setting_is_forgotten() -> None:
+    assert {key(d, b) for d, _, b in settings(RunSpec)} == set(CHANGES) | APART
+
+
+@pytest.mark.parametrize("setting", CHANGES)
+def test_a_changed_setting_is_observed(setting: str) -> None:
+    shared, value = CHANGES[setting]
+    kind, _, name = setting.rpartition(" ")
+    dotted = f"{kind.partition('=')[0]}.{name}" if kind else name
+    if dotted == "engine.threads" and resolve(RunSpec()).run.engine.threads == 1:
+        pytest.skip("this process has a single CPU")
+    before = (*BASE, *([kind] if kind else []), *shared)
+    assert observe(before) != observe((*before, f"{dotted}={value}"))
+
+
+def test_the_same_settings_are_observed_alike() -> None:
+    again = observe.__wrapped__(BASE)
+    assert observe(BASE) == again
+
+
+def test_the_recipe_is_kept_for_the_record() -> None:
+    assert resolve(RunSpec(recipe="paper")).run.recipe == "paper"
+
+
+def test_name_and_root_choose_the_data() -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        resolve(build(RunSpec, {"data": {"name": "mnist", "root": "/nowhere"}}))
+    with pytest.raises(UserError, match="bundled"):
+        resolve(build(RunSpec, {"data": {"name": "digits", "root": "/nowhere"}}))
+
+
+def test_the_device_is_the_one_asked_for() -> None:
+    assert resolve(build(RunSpec, {"engine": {"device": "cpu"}})).run.engine.device == "cpu"
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="no device cuda"):
+            resolve(build(RunSpec, {"engine": {"device": "cuda"}}))
+
+
+def test_compile_wraps_the_net() -> None:
+    model = torch.nn.Linear(2, 2)
+    assert Runtime(compile=False).compiled(model) is model
+    assert Runtime(compile=True).compiled(model) is not model

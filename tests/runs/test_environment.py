@@ -1,0 +1,139 @@
+import json
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+
+import pytest
+
+from reslab.runs import environment
+from reslab.runs.environment import (
+    PACKAGES,
+    describe_environment,
+    package_version,
+    source_commit,
+)
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+
+def git(folder, *arguments):
+    who = [
+        "-c",
+        "user.name=Test",
+        "-c",
+        "user.email=test@example.org",
+        "-c",
+        "commit.gpgsign=false",
+    ]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """The module as if it lay in a package below a temporary folder, in no checkout."""
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    rooms = tmp_path / "src" / "reslab"
+    for place in ("runs/environment.py", "runs/folder.py", "training/fit.py"):
+        (rooms / place).parent.mkdir(parents=True, exist_ok=True)
+        (rooms / place).write_text("# as it was\n")
+    monkeypatch.setattr(environment, "__file__", str(rooms / "runs" / "environment.py"))
+    return tmp_path
+
+
+@pytest.fixture
+def checkout(elsewhere):
+    git(elsewhere, "init", "--quiet")
+    git(elsewhere, "add", ".")
+    git(elsewhere, "commit", "--quiet", "-m", "first")
+    return elsewhere
+
+
+def test_it_tells_where_a_run_was_made(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["reslab", "train", "--seed", "1"])
+    machine = {"device": "cpu", "threads": 2}
+    told = describe_environment(machine)
+    assert set(told) == {
+        "started", "command", "python", "platform", "packages", "commit", "machine",
+    }  # fmt: skip
+    assert told["command"] == ["reslab", "train", "--seed", "1"]
+    assert told["machine"] == machine
+    assert told["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert told["packages"]["numpy"] == version("numpy")
+    assert set(told["packages"]) == set(PACKAGES)
+    started = datetime.fromisoformat(told["started"])
+    assert abs(datetime.now(UTC) - started) < timedelta(minutes=5)
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_the_machine_is_copied():
+    machine = {"device": "cpu"}
+    told = describe_environment(machine)
+    machine["device"] = "cuda"
+    assert told["machine"] == {"device": "cpu"}
+
+
+def test_a_package_that_is_not_installed_has_no_version():
+    assert package_version("torch") == version("torch")
+    assert package_version("no-such-package-at-all") is None
+
+
+def test_outside_a_checkout_there_is_no_commit(elsewhere):
+    assert source_commit() is None
+
+
+def test_without_git_there_is_no_commit(elsewhere, monkeypatch):
+    monkeypatch.setenv("PATH", str(elsewhere))
+    assert source_commit() is None
+
+
+def test_a_git_that_hangs_costs_no_run(elsewhere, monkeypatch):
+    def hang(*arguments, timeout, **_):
+        raise subprocess.TimeoutExpired(arguments, timeout)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert source_commit() is None
+
+
+@needs_git
+def test_in_a_checkout_the_commit_is_told(checkout):
+    assert source_commit() == git(checkout, "rev-parse", "HEAD")
+
+
+@needs_git
+def test_before_the_first_commit_there_is_none(elsewhere):
+    git(elsewhere, "init", "--quiet")
+    assert source_commit() is None
+
+
+@needs_git
+def test_in_a_checkout_of_others_there_is_none(checkout):
+    git(checkout, "rm", "--quiet", "--cached", "-r", "src")
+    git(checkout, "commit", "--quiet", "-m", "the package lies here, but is not ours")
+    assert source_commit() is None
+
+
+@needs_git
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "runs/environment.py",
+        "runs/new.py",
+        "training/fit.py",
+    ],
+)
+def test_a_changed_source_is_told(changed, checkout):
+    (checkout / "src" / "reslab" / changed).write_text("# changed\n")
+    assert source_commit() == git(checkout, "rev-parse", "HEAD") + "-dirty"
+
+
+@needs_git
+def test_a_change_outside_the_package_does_not_count(checkout):
+    (checkout / "notes.txt").write_text("x")
+    assert source_commit() == git(checkout, "rev-parse", "HEAD")

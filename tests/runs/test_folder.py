@@ -1,0 +1,295 @@
+import errno
+import json
+import os
+import re
+import stat
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reslab.errors import UserError
+from reslab.runs import folder as module
+from reslab.runs.folder import RunFolder, check_free, new_path, write_atomically
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def run(tmp_path):
+    made = RunFolder.create(tmp_path / "run")
+    made.write_text(module.SPEC, "format: 1\n")
+    return made
+
+
+# Writing.
+
+
+def test_a_file_is_written_and_replaced(tmp_path):
+    path = tmp_path / "file.bin"
+    for content in (b"one", b"", b"\0\r\n" * 1000):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+    assert names(tmp_path) == ["file.bin"]
+
+
+@pytest.mark.parametrize("old", [b"old", None])
+@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), UserError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+    ids=["disk full", "interrupted"],
+)
+def test_a_write_that_fails_leaves_what_was_there(old, step, failure, told, tmp_path, monkeypatch):
+    path = tmp_path / "file.bin"
+    if old is not None:
+        path.write_bytes(old)
+
+    def fail(*_, **__):
+        raise failure
+
+    # Whether pathlib or os does it is not for the test to say.
+    monkeypatch.setattr(os, step, fail)
+    if hasattr(Path, step):
+        monkeypatch.setattr(Path, step, fail)
+    with pytest.raises(told) as caught:
+        write_atomically(path, b"new" * 1000)
+    monkeypatch.undo()
+    if told is UserError:
+        assert f"{path} cannot be written: received no space left on device; " in str(caught.value)
+    assert names(tmp_path) == ([] if old is None else ["file.bin"])
+    assert old is None or path.read_bytes() == old
+
+
+def test_the_content_is_on_disk_before_the_name_is(tmp_path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("fsync"), fsync(handle)))
+    monkeypatch.setattr(
+        Path, "replace", lambda path, target: (done.append("replace"), replace(path, target))
+    )
+    write_atomically(tmp_path / "file", b"x")
+    assert done == ["fsync", "replace"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_a_file_is_as_readable_as_any_other(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "ours", b"x")
+        (tmp_path / "other").write_bytes(b"x")
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ours", "other")]
+    assert modes == [0o666 & ~umask] * 2
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    path = tmp_path / "none" / "file"
+    with pytest.raises(
+        UserError, match=f"{re.escape(str(path))} cannot be written: .*no such file"
+    ):
+        write_atomically(path, b"x")
+
+
+def test_a_folder_is_not_overwritten(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    with pytest.raises(UserError, match="folder cannot be written"):
+        write_atomically(path, b"x")
+    assert names(tmp_path) == ["folder"]
+
+
+# Making a run's folder.
+
+
+@pytest.mark.parametrize("place", ["run", "a/b/run"])
+def test_create_makes_the_folder_and_its_parents(place, tmp_path):
+    made = RunFolder.create(tmp_path / place)
+    assert made.path == tmp_path / place
+    assert names(made.path) == ["weights"]
+    assert made.weights("best") == made.path / "weights" / "best.safetensors"
+    assert made.weights("best").parent.is_dir()
+
+
+def test_create_takes_an_empty_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    assert names(RunFolder.create(tmp_path / "run").path) == ["weights"]
+
+
+@pytest.mark.parametrize("make", [check_free, RunFolder.create])
+def test_a_folder_that_holds_something_is_refused_and_left_alone(make, tmp_path):
+    (tmp_path / ".hidden").write_text("mine")
+    with pytest.raises(UserError, match=r"is not empty: .*; choose another --out"):
+        make(tmp_path)
+    assert names(tmp_path) == [".hidden"]
+
+
+@pytest.mark.parametrize("make", [check_free, RunFolder.create])
+@pytest.mark.parametrize("below", ["", "run", "a/run"])
+def test_a_file_is_refused_and_left_alone(make, below, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(UserError, match="file"):
+        make(file / below)
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("make", [check_free, RunFolder.create])
+def test_a_folder_that_may_not_be_written_to_is_refused(make, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "access", lambda path, mode: bool(asked.append((Path(path), mode))))
+    with pytest.raises(UserError, match=r"cannot be made: received not permitted; choose another"):
+        make(tmp_path / "a" / "run")
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(UserError, match="cannot be written: received read-only file system"):
+        RunFolder.create(tmp_path / "run")
+
+
+def test_a_dangling_link_is_refused(tmp_path):
+    (tmp_path / "run").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError):
+        RunFolder.create(tmp_path / "run")
+
+
+def test_check_free_makes_nothing(tmp_path):
+    check_free(tmp_path / "a" / "run")
+    check_free(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_relative_paths_are_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert RunFolder.create(Path("run")).path == Path("run")
+    assert (tmp_path / "run" / "weights").is_dir()
+
+
+# Opening one.
+
+
+def test_open_takes_what_create_made(run):
+    assert RunFolder.open(run.path) == run
+
+
+def test_open_refuses_what_is_no_run(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("x")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "odd" / module.SPEC).mkdir(parents=True)
+    for path, told in [
+        (tmp_path / "none", "there is no run .*none; `reslab runs` lists"),
+        (file, "file is not a run: .*, received a file; `reslab runs`"),
+        (tmp_path / "empty", "is not a run: .*, received a folder without run.yaml"),
+        (tmp_path / "odd", "is not a run"),
+    ]:
+        with pytest.raises(UserError, match=told):
+            RunFolder.open(path)
+
+
+# Reading and writing within it.
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r")))
+@settings(deadline=None, max_examples=15)
+def test_text_is_read_back(tmp_path_factory, text):
+    run = RunFolder(tmp_path_factory.mktemp("run"))
+    run.write_text("note.txt", text)
+    assert run.read_text("note.txt") == text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4))
+@settings(deadline=None, max_examples=15)
+def test_json_is_read_back(tmp_path_factory, document):
+    run = RunFolder(tmp_path_factory.mktemp("run"))
+    run.write_json("note.json", document)
+    assert run.read_json("note.json") == document
+    assert json.loads((run.path / "note.json").read_bytes()) == document
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
+def test_what_json_cannot_hold_replaces_nothing(value, run):
+    run.write_json("note.json", {"a": 1})
+    with pytest.raises((ValueError, TypeError)):
+        run.write_json("note.json", {"a": value})
+    assert run.read_json("note.json") == {"a": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"[1]", b"null", b"1", b"{'a': 1}"])
+def test_damaged_json_is_told(content, run):
+    (run.path / "metrics.json").write_bytes(content)
+    for read in (lambda: run.read_json("metrics.json"), run.read_metrics):
+        with pytest.raises(
+            UserError, match=r"metrics.json is damaged: expected a JSON object; restore"
+        ):
+            read()
+
+
+def test_a_file_that_cannot_be_read_is_told(run):
+    (run.path / "latin.json").write_bytes(b'{"a": "\xe9"}')
+    (run.path / "folder.json").mkdir()
+    for name, told in [
+        ("none.json", "no such file"),
+        ("latin.json", "not utf-8 text"),
+        ("folder.json", "is a directory"),
+    ]:
+        for read in (run.read_json, run.read_text):
+            with pytest.raises(UserError, match=f"{name} cannot be read: received {told}.*restore"):
+                read(name)
+
+
+def test_metrics_are_empty_until_there_are_some(run):
+    assert run.read_metrics() == {}
+    run.write_json(module.METRICS, {"top1": 0.5})
+    assert run.read_metrics() == {"top1": 0.5}
+
+
+def test_the_names_in_a_run_differ():
+    files = [
+        value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)
+    ]
+    assert len(set(files)) == len(files)
+    assert {"run.yaml", "environment.json", "history.csv", "metrics.json", "log.txt"} <= set(files)
+
+
+# Naming one.
+
+
+def test_a_name_that_is_taken_gets_a_number(tmp_path):
+    now = datetime(2026, 2, 3, 4, 5, 6)
+    found = []
+    for _ in range(4):
+        path = new_path(tmp_path, "digits", "resnet14", now)
+        path.mkdir()
+        found.append(path.name)
+    stem = "digits-resnet14-20260203-040506"
+    assert found == [stem, f"{stem}-2", f"{stem}-3", f"{stem}-4"]
+
+
+def test_naming_makes_nothing(tmp_path):
+    path = new_path(tmp_path / "runs", "a", "b", datetime(2026, 1, 1))
+    assert path == tmp_path / "runs" / "a-b-20260101-000000"
+    assert names(tmp_path) == []

@@ -1,0 +1,66 @@
+import dataclasses
+import inspect
+
+import pytest
+from torch import nn
+
+from reslab.runs.history import EpochRecord
+from reslab.training.observers import NullObserver, Observer, StepRecord
+
+STEP = StepRecord(
+    epoch=1,
+    epochs=2,
+    step=1,
+    total_steps=8,
+    loss=0.5,
+    learning_rate=0.1,
+    images_per_second=10.0,
+    seconds_left=1.0,
+)
+EPOCH = EpochRecord(
+    epoch=1,
+    step=4,
+    learning_rate=0.1,
+    train_loss=0.5,
+    train_accuracy=0.5,
+    val_loss=None,
+    val_accuracy=None,
+    seconds=1.0,
+    images_per_second=10.0,
+)
+
+
+def test_the_null_observer_takes_every_event_and_says_nothing(capsys):
+    observer = NullObserver()
+    assert observer.on_step(STEP) is None
+    assert observer.on_epoch(EPOCH, nn.Identity(), True) is None
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_null_observer_has_every_method_of_an_observer():
+    methods = {name for name in vars(Observer) if name.startswith("on_")}
+    assert methods == {"on_step", "on_epoch"}
+    for name in methods:
+        wanted, found = (
+            inspect.signature(getattr(kind, name)) for kind in (Observer, NullObserver)
+        )
+        assert list(wanted.parameters) == list(found.parameters)
+
+
+def test_an_observer_may_care_for_one_event_only():
+    class Losses(NullObserver):
+        def __init__(self):
+            self.seen = []
+
+        def on_step(self, record):
+            self.seen.append(record.loss)
+
+    observer = Losses()
+    observer.on_step(STEP)
+    observer.on_epoch(EPOCH, nn.Identity(), False)
+    assert observer.seen == [0.5]
+
+
+def test_a_record_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        STEP.loss = 0.0

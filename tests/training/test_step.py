@@ -1,0 +1,170 @@
+import contextlib
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn, optim
+
+from reslab.engine.runtime import Runtime
+from reslab.models.blocks import BasicBlock
+from reslab.models.resnet import ResNet
+from reslab.training.step import train_step
+
+IMAGES = torch.randn(6, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0, 1, 2, 2, 1, 0])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Tensors this small are slowed down by threads that wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return ResNet(
+        BasicBlock, (1, 1), (4, 8), num_classes=3, in_channels=2, stem="small", shortcut="A"
+    )
+
+
+def step(model, optimizer, images=IMAGES, labels=LABELS, *, label_smoothing=0.0, precision="fp32"):
+    return train_step(
+        model,
+        optimizer,
+        images,
+        labels,
+        label_smoothing=label_smoothing,
+        autocast=Runtime(precision=precision).autocast(),
+    )
+
+
+class Logits(nn.Module):
+    """A net whose logits are its parameter, whatever the images."""
+
+    def __init__(self, logits_NK, dtype=torch.float32):
+        super().__init__()
+        self.logits = nn.Parameter(logits_NK)
+        self.dtype = dtype
+
+    def forward(self, images_NCHW):
+        return (1 * self.logits).to(self.dtype)
+
+
+def test_three_steps_equal_a_hand_written_reference(model):
+    twin = copy.deepcopy(model).double()
+    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    velocity = [torch.zeros_like(p) for p in twin.parameters()]
+    for i in range(3):
+        images = IMAGES + i
+        result = step(model, optimizer, images)
+        logits = twin(images.double())
+        chosen = logits.log_softmax(1)[torch.arange(6), LABELS]
+        loss = -chosen.mean()
+        gradients = torch.autograd.grad(loss, list(twin.parameters()))
+        with torch.no_grad():
+            for p, v, g in zip(twin.parameters(), velocity, gradients, strict=True):
+                v.mul_(0.9).add_(g)
+                p.sub_(0.05 * v)
+        assert result.loss.item() == pytest.approx(loss.item(), rel=1e-4)
+        assert result.hits.item() == (logits.argmax(1) == LABELS).sum().item()
+    for (name, p), q in zip(model.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p.double(), q, rtol=1e-3, atol=1e-5, msg=name)
+    for p, q in zip(model.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(p.double(), q.double(), rtol=1e-3, atol=1e-5)
+
+
+def test_each_call_makes_one_forward_pass_and_one_update(model):
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    counts = {"forward": 0, "step": 0}
+    model.register_forward_hook(lambda *_: counts.update(forward=counts["forward"] + 1))
+    optimizer.register_step_post_hook(lambda *_: counts.update(step=counts["step"] + 1))
+    for n in (1, 2, 3):
+        step(model, optimizer)
+        assert counts == {"forward": n, "step": n}
+    assert model.bn1.num_batches_tracked.item() == 3
+
+
+def test_gradients_are_those_of_the_step_alone(model):
+    optimizer = optim.SGD(model.parameters(), lr=0.0)
+    step(model, optimizer, IMAGES + 1)
+    step(model, optimizer)
+    twin = copy.deepcopy(model)
+    twin.zero_grad()
+    F.cross_entropy(twin(IMAGES), LABELS).backward()
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        assert p.grad is not None and p.grad.abs().sum() > 0
+        torch.testing.assert_close(p.grad, q.grad)
+
+
+def test_the_loss_is_that_before_the_update(model):
+    twin = copy.deepcopy(model)
+    result = step(model, optim.SGD(model.parameters(), lr=10.0))
+    assert result.loss.item() == pytest.approx(F.cross_entropy(twin(IMAGES), LABELS).item())
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.1, 0.7])
+def test_label_smoothing_by_its_formula(amount):
+    """Targets are (1 - a) one-hot + a / K."""
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    model = Logits(logits.clone())
+    result = step(model, optim.SGD(model.parameters(), lr=0.1), label_smoothing=amount)
+    targets = (1 - amount) * torch.eye(3)[LABELS] + amount / 3
+    log_p = (logits - logits.logsumexp(1, keepdim=True)).double()
+    assert result.loss.item() == pytest.approx(-(targets * log_p).sum(1).mean().item(), rel=1e-5)
+    # The gradient of the logits is (softmax - targets) / N.
+    expected = logits - 0.1 * (logits.softmax(1) - targets) / 6
+    torch.testing.assert_close(model.logits.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_loss_is_computed_in_fp32_from_bf16_logits():
+    logits = 5 * torch.randn(6, 3, generator=torch.Generator().manual_seed(2))
+    logits = logits.bfloat16().float()  # so that nothing is lost on the way in
+    model = Logits(logits.clone(), dtype=torch.bfloat16)
+    result = step(model, optim.SGD(model.parameters(), lr=0.1), precision="bf16")
+    exact = F.cross_entropy(logits.double(), LABELS).item()
+    rounded = F.cross_entropy(logits.bfloat16(), LABELS).item()
+    assert abs(rounded - exact) > 1e-4 * exact, "bf16 must show for the test to mean anything"
+    assert result.loss.dtype == torch.float32
+    assert result.loss.item() == pytest.approx(exact, rel=1e-6)
+
+
+def test_autocast_covers_the_forward_pass_and_not_the_loss(model, monkeypatch):
+    seen = {}
+    model.layer1[0].conv1.register_forward_hook(lambda _, __, out: seen.update(conv=out.dtype))
+    cross_entropy = F.cross_entropy
+
+    def watched(logits, *args, **kwargs):
+        seen.update(loss=logits.dtype, autocast=torch.is_autocast_enabled("cpu"))
+        return cross_entropy(logits, *args, **kwargs)
+
+    monkeypatch.setattr(F, "cross_entropy", watched)
+    step(model, optim.SGD(model.parameters(), lr=0.1), precision="bf16")
+    assert seen == {"conv": torch.bfloat16, "loss": torch.float32, "autocast": False}
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_hits_are_counted_exactly():
+    logits = torch.zeros(6, 3)
+    logits[torch.arange(6), torch.tensor([0, 1, 2, 0, 0, 0])] = 1.0  # labels 0 1 2 2 1 0
+    model = Logits(logits)
+    result = step(model, optim.SGD(model.parameters(), lr=100.0))
+    assert result.hits.item() == 4
+
+
+def test_the_result_holds_no_graph(model):
+    result = train_step(
+        model,
+        optim.SGD(model.parameters(), lr=0.1),
+        IMAGES,
+        LABELS,
+        label_smoothing=0.0,
+        autocast=contextlib.nullcontext(),
+    )
+    assert result.loss.shape == result.hits.shape == ()
+    assert not result.loss.requires_grad
+    assert not result.hits.requires_grad

@@ -1,0 +1,76 @@
+"""Scoring a run: what is read, what is written down, what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import reslab
+from reslab.errors import UserError
+from reslab.workbench.evaluate import evaluate_run
+
+
+@pytest.fixture
+def own(trained: reslab.Run, tmp_path: Path) -> reslab.Run:
+    return reslab.load_run(shutil.copytree(trained.path, tmp_path / "run"))
+
+
+def test_test_split(own: reslab.Run, tiny_source: reslab.ArraySource) -> None:
+    result = evaluate_run(own, uses=("best", "last"), source=tiny_source, opened_by="me")
+    assert [s.use for s in result.scored] == ["best", "last"]
+    assert result.scored[0].metrics.to_json() == own.metrics["test"]["best"]
+    opening = own.metrics["test_openings"][-1]
+    assert opening["by"] == "me"
+    assert opening["fingerprint"] == tiny_source.load_test().fingerprint()
+    assert len(own.metrics["test_openings"]) == 2
+
+
+def test_validation_is_the_part_that_was_split_off(
+    own: reslab.Run, tiny_source: reslab.ArraySource
+) -> None:
+    result = evaluate_run(own, split="val", uses=("last",), source=tiny_source)
+    assert result.scored[0].metrics.top1 == own.history[-1].val_accuracy
+    assert len(result.images) == own.spec.facts.val_images
+    assert len(own.metrics["test_openings"]) == 1
+    assert result.warnings == ()
+
+
+def test_other_training_images_are_warned_about(
+    own: reslab.Run, tiny_source: reslab.ArraySource
+) -> None:
+    train = tiny_source.load_train()
+    other = reslab.ArraySource(
+        255 - train.pixels_NCHW[:, 0], train.labels_N, classes=tiny_source.card.classes
+    )
+    (warning,) = evaluate_run(own, split="val", source=other).warnings
+    assert "differ" in warning
+
+
+@pytest.mark.parametrize("size", [9, 7])
+def test_images_of_another_size(own: reslab.Run, size: int) -> None:
+    images = np.zeros((3, size, size), np.uint8)
+    other = reslab.ArraySource(images, [0, 1, 2], images, [0, 1, 2])
+    with pytest.raises(UserError, match="do not fit"):
+        evaluate_run(own, source=other)
+    assert len(own.metrics["test_openings"]) == 1
+
+
+def test_more_classes_than_the_net_has(own: reslab.Run) -> None:
+    images = np.zeros((4, 8, 8), np.uint8)
+    other = reslab.ArraySource(images, [0, 1, 2, 3], images, [0, 1, 2, 3])
+    with pytest.raises(UserError, match="labels do not fit"):
+        evaluate_run(own, source=other)
+
+
+def test_an_opening_that_cannot_be_written_is_refused(
+    own: reslab.Run, tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("reslab.runs.folder.tempfile.mkstemp", full)
+    with pytest.raises(UserError, match="cannot be written"):
+        evaluate_run(own, source=tiny_source)

@@ -1,0 +1,66 @@
+"""Pictures and page from the folder alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import reslab
+from reslab.errors import UserError
+from reslab.workbench.reporting import draw_run
+
+
+@pytest.fixture
+def own(trained: reslab.Run, tmp_path: Path) -> reslab.Run:
+    return reslab.load_run(shutil.copytree(trained.path, tmp_path / "run"))
+
+
+def test_the_worst_mistakes_are_those_made_surest(own: reslab.Run) -> None:
+    with np.load(own.path / "mistakes.npz") as stored:
+        probability = stored["probability"]
+        assert (np.diff(probability) <= 0).all()
+        assert (stored["true"] != stored["predicted"]).all()
+        wrong = own.metrics["test"]["best"]["n"] * (1 - own.metrics["test"]["best"]["top1"])
+        assert len(probability) == min(25, round(wrong))
+
+
+def test_a_run_that_was_interrupted_has_a_page(own: reslab.Run) -> None:
+    metrics = {"status": "interrupted", "epochs": 2, "best_epoch": 1}
+    own.folder.write_json("metrics.json", metrics)
+    (own.path / "confusion.png").unlink()
+    draw_run(own)
+    assert "interrupted" in (own.path / "report.html").read_text()
+    assert not (own.path / "confusion.png").exists()
+
+
+def test_a_run_without_epochs_has_nothing_to_report(own: reslab.Run) -> None:
+    header = own.folder.read_text("history.csv").splitlines()[0]
+    own.folder.write_text("history.csv", header + "\n")
+    with pytest.raises(UserError, match="nothing to report"):
+        draw_run(own)
+
+
+def test_damaged_mistakes_are_told(own: reslab.Run) -> None:
+    (own.path / "mistakes.npz").write_bytes(b"not an archive")
+    with pytest.raises(UserError, match="damaged"):
+        draw_run(own)
+
+
+def test_many_openings_are_noted(own: reslab.Run) -> None:
+    metrics = own.metrics
+    metrics["test_openings"] *= 3
+    own.folder.write_json("metrics.json", metrics)
+    draw_run(own)
+    assert "opened 3 times" in (own.path / "report.html").read_text()
+
+
+def test_mirrored_digits_are_noted(tmp_path: Path) -> None:
+    spec = reslab.recipe(
+        data={"limit": 60, "validation": 20, "augment": {"flip": True}},
+        training={"epochs": 1},
+    )
+    run = reslab.train(spec, out=tmp_path / "run")
+    assert "mirrored" in (run.path / "report.html").read_text()

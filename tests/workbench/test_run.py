@@ -1,0 +1,69 @@
+"""A run opened from its folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import reslab
+from reslab.errors import UserError
+
+
+def test_a_moved_run_is_the_same(
+    trained: reslab.Run, tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    pixels = tiny_source.load_test().pixels_NCHW[:, 0]
+    moved = reslab.load_run(shutil.copytree(trained.path, tmp_path / "a" / "b"))
+    assert moved.spec == trained.spec
+    assert moved.history == trained.history
+    np.testing.assert_array_equal(moved.predict(pixels), trained.predict(pixels))
+
+
+def test_model_is_ordinary(trained: reslab.Run) -> None:
+    model = trained.model()
+    assert not model.training
+    assert all(p.dtype == torch.float32 and p.is_contiguous() for p in model.parameters())
+
+
+def test_predictions_are_probabilities(
+    trained: reslab.Run, tiny_source: reslab.ArraySource
+) -> None:
+    test = tiny_source.load_test()
+    for pixels in (test.pixels_NCHW[:, 0], test.pixels_NCHW.transpose(0, 2, 3, 1)):
+        probabilities = trained.predict(pixels)
+        assert probabilities.shape == (60, 3)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    accuracy = (probabilities.argmax(axis=1) == test.labels_N).mean()
+    assert accuracy == trained.metrics["test"]["best"]["top1"]
+
+
+def test_files_and_arrays_agree(trained: reslab.Run, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    np.testing.assert_array_equal(
+        trained.predict([tmp_path / "image.png"]), trained.predict(pixels[None])
+    )
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((2, 9, 9), np.uint8),
+        np.zeros((2, 8, 8, 3), np.uint8),
+        np.zeros((2, 8, 8), np.float32),
+        [],
+    ],
+)
+def test_images_that_do_not_fit(trained: reslab.Run, images: object) -> None:
+    with pytest.raises(UserError):
+        trained.predict(images)
+
+
+def test_repr_and_path(trained: reslab.Run) -> None:
+    assert repr(trained) == f"Run({str(trained.path)!r})"
+    assert trained.classes == ("dark", "grey", "bright")

@@ -1,0 +1,187 @@
+"""The main job: what the run folder holds, and what it promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import reslab
+from reslab.errors import Interrupted, TrainingDiverged, UserError
+from reslab.runs.history import EpochRecord
+from reslab.training.observers import NullObserver, StepRecord
+
+SHORT = reslab.recipe(training={"epochs": 2, "batch_size": 20})
+
+
+def test_the_folder_is_complete(trained: reslab.Run) -> None:
+    found = {str(p.relative_to(trained.path)) for p in trained.path.rglob("*") if p.is_file()}
+    assert found == {
+        "run.yaml",
+        "environment.json",
+        "history.csv",
+        "metrics.json",
+        "log.txt",
+        "weights/best.safetensors",
+        "weights/last.safetensors",
+        "curves.png",
+        "confusion.png",
+        "mistakes.png",
+        "mistakes.npz",
+        "report.html",
+    }
+
+
+def test_metrics_tell_both_weights_and_the_opening(trained: reslab.Run) -> None:
+    metrics = trained.metrics
+    assert metrics["status"] == "finished"
+    assert set(metrics["test"]) == {"best", "last"}
+    assert [o["by"] for o in metrics["test_openings"]] == ["train"]
+    assert metrics["steps"] == trained.spec.total_steps
+    assert metrics["epochs"] == len(trained.history) == 2
+
+
+def test_no_path_of_this_machine_is_needed(trained: reslab.Run) -> None:
+    for name in ("run.yaml", "metrics.json", "history.csv"):
+        assert str(trained.path.parent) not in (trained.path / name).read_text()
+
+
+def test_the_same_seed_gives_equal_weights(
+    tiny_source: reslab.ArraySource, trained: reslab.Run, tmp_path: Path
+) -> None:
+    again = reslab.train(SHORT, data=tiny_source, out=tmp_path / "again")
+    other = reslab.train(
+        reslab.recipe(training={"epochs": 2, "batch_size": 20}, seeds={"base": 1}),
+        data=tiny_source,
+        out=tmp_path / "other",
+    )
+    for use in ("best", "last"):
+        mine, theirs = trained.folder.weights(use), again.folder.weights(use)
+        assert mine.read_bytes() == theirs.read_bytes()
+    assert trained.folder.weights("last").read_bytes() != other.folder.weights("last").read_bytes()
+
+
+def test_torch_keeps_its_own_random_state(tiny_source: reslab.ArraySource, tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    reslab.train(SHORT, data=tiny_source, out=tmp_path / "run")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_training_never_sees_the_test_split(
+    tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    events: list[str] = []
+
+    class Watched:
+        card = tiny_source.card
+        load_train = staticmethod(tiny_source.load_train)
+
+        def load_test(self) -> object:
+            events.append("test")
+            return tiny_source.load_test()
+
+    class Watcher(NullObserver):
+        def on_epoch(self, record: EpochRecord, model: nn.Module, is_best: bool) -> None:
+            events.append("epoch")
+
+    reslab.train(SHORT, data=Watched(), out=tmp_path / "run", observers=[Watcher()])
+    assert events == ["epoch", "epoch", "test"]
+
+
+def test_without_validation_best_is_last(tiny_source: reslab.ArraySource, tmp_path: Path) -> None:
+    spec = reslab.recipe(training={"epochs": 2, "batch_size": 20}, data={"validation": 0})
+    run = reslab.train(spec, data=tiny_source, out=tmp_path / "run")
+    best, last = (run.folder.weights(use).read_bytes() for use in ("best", "last"))
+    assert best == last
+    assert run.metrics["best_epoch"] == 2
+    assert run.history[0].val_accuracy is None
+    assert "without validation" in (run.path / "report.html").read_text()
+
+
+def test_divergence_is_told_and_kept(tiny_source: reslab.ArraySource, tmp_path: Path) -> None:
+    spec = reslab.recipe(training={"epochs": 2, "lr": 1e30, "schedule": {"kind": "constant"}})
+    with pytest.raises(TrainingDiverged, match="loss became"):
+        reslab.train(spec, data=tiny_source, out=tmp_path / "run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["status"] == "failed"
+    assert "loss became" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_a_taken_folder_is_refused_before_the_data_are_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    spec = reslab.recipe(data={"name": "mnist", "root": str(tmp_path / "nowhere")})
+    with pytest.raises(UserError, match="is not empty"):
+        reslab.train(spec, out=tmp_path)
+
+
+def test_an_empty_folder_is_taken(tiny_source: reslab.ArraySource, tmp_path: Path) -> None:
+    assert reslab.train(SHORT, data=tiny_source, out=tmp_path).path == tmp_path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_run_that_can_be_used(
+    tiny_source: reslab.ArraySource, tmp_path: Path, number: signal.Signals
+) -> None:
+    class Presses(NullObserver):
+        def on_step(self, record: StepRecord) -> None:
+            if record.step == 30:
+                os.kill(os.getpid(), number)
+
+    # 27 steps an epoch, so that the signal comes in the middle of the second.
+    spec = reslab.recipe(training={"epochs": 2, "batch_size": 4})
+    with pytest.raises(Interrupted, match="interrupted at step 30; what was learned is in"):
+        reslab.train(spec, data=tiny_source, out=tmp_path / "run", observers=[Presses()])
+    run = reslab.load_run(tmp_path / "run")
+    assert run.metrics["status"] == "interrupted"
+    assert len(run.history) == 1
+    probabilities = run.predict(np.zeros((2, 8, 8), np.uint8), use="last")
+    assert probabilities.shape == (2, 3)
+    assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
+
+
+def test_ctrl_c_from_outside(tmp_path: Path) -> None:
+    """A real process, a real signal: code 130, weights and history there, evaluation works."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "reslab"]
+    process = subprocess.Popen(
+        [*command, "train", "--epochs", "10000", "--out", str(out)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and not (out / "weights" / "best.safetensors").exists():
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert str(out) in errors
+    done = subprocess.run(
+        [*command, "evaluate", str(out), "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] == 360
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("data", "aim"), [("fashion-mnist", 0.93), ("mnist", 0.994)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_fast_recipe_reaches_its_aim(
+    real_data: Path, tmp_path: Path, data: str, aim: float, seed: int
+) -> None:
+    spec = reslab.recipe(data={"name": data, "root": str(real_data)}, seeds={"base": seed})
+    run = reslab.train(spec, out=tmp_path / "run")
+    assert run.spec.training.epochs <= 8
+    assert run.metrics["test"]["last"]["top1"] >= aim
