@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
 from reslab.errors import UserError
+
+# Those that several commands share.
+Json = Annotated[bool, Parameter(negative="", show_default=False, help="print one JSON object")]
+Root = Annotated[str | None, Parameter(help="folder that holds the data set's files")]
+RunPath = Annotated[Path, Parameter(help="the run's folder")]
+Use = Annotated[Literal["best", "last"], Parameter(help="which weights")]
 
 
 def whole_number(text: str, option: str, *, least: int) -> int:

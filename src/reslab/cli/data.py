@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from reslab.catalog.datasets import DATASETS
-from reslab.cli.arguments import whole_number
+from reslab.cli.arguments import Json, Root, whole_number
 from reslab.cli.output import print_json, print_line, print_table
 from reslab.errors import UserError
 
@@ -22,9 +22,7 @@ SHOWN = 25
 
 
 @app.command(name="list")
-def list_(
-    *, json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False
-) -> None:
+def list_(*, json: Json = False) -> None:
     """List the data sets that have a name."""
     if json:
         print_json(
@@ -68,12 +66,15 @@ def preview(
     /,
     *,
     out: Annotated[Path, Parameter(help="the picture to write, a .png")],
-    root: Annotated[str | None, Parameter(help="folder that holds its files")] = None,
+    root: Root = None,
     augmented: Annotated[
-        bool, Parameter(negative="", help="show images as the recipe fast augments them")
+        bool,
+        Parameter(
+            negative="", show_default=False, help="show images as the recipe fast augments them"
+        ),
     ] = False,
     seed: Annotated[str, Parameter(help="which images are drawn")] = "0",
-    json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False,
+    json: Json = False,
 ) -> None:
     """Draw some training images with their classes."""
     if out.suffix.lower() != ".png":

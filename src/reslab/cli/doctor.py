@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from cyclopts import App
 
-from cyclopts import App, Parameter
-
+from reslab.cli.arguments import Json
 from reslab.cli.output import print_json, print_line, print_table
 
 app = App(
@@ -16,9 +15,7 @@ app = App(
 
 
 @app.default
-def doctor(
-    *, json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False
-) -> None:
+def doctor(*, json: Json = False) -> None:
     """Tell what this machine has, what is chosen on it, and why."""
     from reslab.engine.machine import inspect_machine
     from reslab.runs.environment import PACKAGES, package_version

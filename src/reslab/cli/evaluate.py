@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from reslab.cli.arguments import Json, Root, RunPath, Use
 from reslab.cli.output import accuracy, percent, print_json, print_line, print_table, warn
 from reslab.errors import UserError
 
@@ -19,14 +19,14 @@ app = App(
 
 @app.default
 def evaluate(
-    run: Annotated[Path, Parameter(help="the run's folder")],
+    run: RunPath,
     /,
     *,
     split: Annotated[Literal["test", "val"], Parameter(help="which images")] = "test",
-    use: Annotated[Literal["best", "last"], Parameter(help="which weights")] = "best",
+    use: Use = "best",
     data: Annotated[str | None, Parameter(help="another data set, with the same classes")] = None,
-    root: Annotated[str | None, Parameter(help="folder that holds the data set's files")] = None,
-    json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False,
+    root: Root = None,
+    json: Json = False,
 ) -> None:
     """Score a run on the test or validation split."""
     from reslab.workbench.evaluate import evaluate_run

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from reslab.catalog.nets import NETS, Net
+from reslab.cli.arguments import Json
 from reslab.cli.output import print_json, print_line, print_table
 
 app = App(
@@ -21,7 +22,7 @@ def models(
     name: Annotated[str | None, Parameter(help="a net whose stages to show")] = None,
     /,
     *,
-    json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False,
+    json: Json = False,
 ) -> None:
     """List the nets with their parameters and multiply-adds, or show the stages of one."""
     if name is None:

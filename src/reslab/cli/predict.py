@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from reslab.cli.arguments import whole_number
+from reslab.cli.arguments import Json, RunPath, Use, whole_number
 from reslab.cli.output import percent, print_json, print_line
 from reslab.errors import UserError
 
@@ -20,12 +20,12 @@ app = App(
 
 @app.default
 def predict(
-    run: Annotated[Path, Parameter(help="the run's folder")],
+    run: RunPath,
     /,
     *images: Annotated[Path, Parameter(help="image files, or folders of them")],
     top: Annotated[str, Parameter(help="classes to name for each image")] = "5",
-    use: Annotated[Literal["best", "last"], Parameter(help="which weights")] = "best",
-    json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False,
+    use: Use = "best",
+    json: Json = False,
 ) -> None:
     """Classify image files with a run."""
     from reslab.workbench.run import load_run

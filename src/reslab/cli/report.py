@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from reslab.cli.arguments import Json
 from reslab.cli.output import print_json, print_line
 from reslab.errors import UserError
 
@@ -20,7 +21,7 @@ app = App(
 @app.default
 def report(
     *runs: Annotated[Path, Parameter(help="folders of runs")],
-    json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False,
+    json: Json = False,
 ) -> None:
     """Draw the pictures and the page of runs anew, from what their folders hold."""
     from reslab.runs.folder import REPORT

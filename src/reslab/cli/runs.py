@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from reslab.cli.arguments import Json
 from reslab.cli.output import percent, print_json, print_line, print_table, warn
 from reslab.errors import UserError
 
@@ -22,7 +23,7 @@ def runs(
     folder: Annotated[Path, Parameter(help="where the runs' folders are")] = Path("runs"),
     /,
     *,
-    json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False,
+    json: Json = False,
 ) -> None:
     """List and compare runs, the best first."""
     from reslab.runs.folder import SPEC

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from reslab.cli.arguments import Json, Root
 from reslab.cli.output import accuracy, print_json, print_line
 from reslab.errors import UserError
 from reslab.spec.faults import leaves
-from reslab.spec.recipes import recipe_document
+from reslab.spec.recipes import RECIPES, recipe_document
 from reslab.spec.resolved import FORMAT
 from reslab.spec.run import RunSpec
 from reslab.spec.text import (
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 
 def settings_help() -> str:
     """Every setting that --set takes, a line each."""
-    lines = [f"  {name}: {text}" for name, text in leaves(RunSpec) if name != "recipe"]
+    lines = [
+        textwrap.fill(f"{name}: {text}", 78, initial_indent="  ", subsequent_indent="      ")
+        for name, text in leaves(RunSpec)
+        if name != "recipe"
+    ]
     return "\n".join(["Settings for --set and --config:", *lines])
 
 
@@ -45,10 +51,10 @@ app = App(
 def train(
     *,
     data: Annotated[str | None, Parameter(help="data set, see `reslab data list`")] = None,
-    root: Annotated[str | None, Parameter(help="folder that holds its files")] = None,
+    root: Root = None,
     model: Annotated[str | None, Parameter(help="net, see `reslab models`")] = None,
     recipe: Annotated[
-        str | None, Parameter(help="starting point: fast, mnist-basic, paper, cifar100-steplr")
+        str | None, Parameter(help=f"starting point: {', '.join(r.name for r in RECIPES)}")
     ] = None,
     epochs: Annotated[str | None, Parameter(help="passes over the images")] = None,
     batch_size: Annotated[str | None, Parameter(help="images a step")] = None,
@@ -61,14 +67,18 @@ def train(
         Parameter(
             name="--set",
             negative="",
+            show_default=False,
             help="a setting as KEY=VALUE, such as training.lr=0.1; --print-config shows all; "
             "may be given again and again",
         ),
     ] = (),
     print_config: Annotated[
-        bool, Parameter(negative="", help="print all settings, decided, and train nothing")
+        bool,
+        Parameter(
+            negative="", show_default=False, help="print all settings, decided, and train nothing"
+        ),
     ] = False,
-    json: Annotated[bool, Parameter(negative="", help="print one JSON object")] = False,
+    json: Json = False,
 ) -> None:
     """Train, test and report a residual net."""
     flags = {
