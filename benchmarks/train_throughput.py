@@ -58,7 +58,8 @@ class Harness:
         self._training = run.training
         self._engine = run.engine
         self._runtime = Runtime(**run.engine.model_dump())
-        self._runtime.start()
+        # This process is the harness's own, and stays active to its end.
+        ExitStack().enter_context(self._runtime.active())
         self._model = self._runtime.place_model(initial_model(run))
         self._batches = TrainBatches(
             images=work.images,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,8 @@ def test_each_opening_of_the_test_split_is_written_down(
     digits_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def openings() -> list[dict[str, object]]:
-        return json.loads((digits_run / "metrics.json").read_text())["test_openings"]
+        lines = (digits_run / "openings.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
 
     before = len(openings())
     assert run(["evaluate", str(digits_run), "--split", "val"]) == 0
@@ -58,3 +60,16 @@ def test_validation_agrees_with_the_history(
 def test_the_same_data_by_name(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", str(digits_run), "--data", "digits", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 360
+
+
+def test_evaluating_a_run_that_was_stopped_completes_its_report(
+    digits_run: Path, tmp_path: Path
+) -> None:
+    stopped = Path(shutil.copytree(digits_run, tmp_path / "stopped"))
+    metrics = json.loads((stopped / "metrics.json").read_text())
+    test = metrics.pop("test")
+    (stopped / "metrics.json").write_text(json.dumps({**metrics, "status": "interrupted"}))
+    (stopped / "confusion.png").unlink()
+    assert run(["evaluate", str(stopped)]) == 0
+    assert json.loads((stopped / "metrics.json").read_text())["test"]["best"] == test["best"]
+    assert (stopped / "confusion.png").is_file()

@@ -99,3 +99,27 @@ def test_help_tells_every_setting() -> None:
     text = settings_help()
     for name, _ in leaves(RunSpec):
         assert name == "recipe" or name in text
+
+
+def test_a_seed_goes_before_those_that_were_decided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "--print-config"]) == 0
+    config = tmp_path / "config.yaml"
+    config.write_text(capsys.readouterr().out)
+    assert run(["train", "--config", str(config), "--seed", "5", "--print-config"]) == 0
+    seeds = yaml.safe_load(capsys.readouterr().out)["seeds"]
+    assert seeds == {"base": 5, "initialisation": 5, "order": 5, "augmentation": 5}
+
+
+@pytest.mark.parametrize(
+    "flags", [("--data", "mnist"), ("--recipe", "paper"), ("--set", "data.name=mnist")]
+)
+def test_a_decided_run_is_not_half_changed(
+    flags: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "--print-config"]) == 0
+    config = tmp_path / "config.yaml"
+    config.write_text(capsys.readouterr().out)
+    assert run(["train", "--config", str(config), *flags]) == 2
+    assert "does not go with a configuration that was decided" in capsys.readouterr().err

@@ -98,7 +98,7 @@ def test_out(capsys: Capture, tmp_path: Path, make: Callable[[Path], Path]) -> N
 
 CONFIGS = {
     "missing": None,
-    "empty name": b"",
+    "a folder": b"",
     "not YAML": b"data: [1",
     "a list": b"- 1\n- 2\n",
     "a number": b"3",
@@ -116,7 +116,7 @@ CONFIGS = {
 def test_config(capsys: Capture, tmp_path: Path, case: str) -> None:
     path = tmp_path / "config.yaml"
     content = CONFIGS[case]
-    if case == "empty name":
+    if case == "a folder":
         path = tmp_path
     elif content is not None:
         path.write_bytes(content)
@@ -211,6 +211,7 @@ def test_no_run(capsys: Capture, tmp_path: Path, picture: Path, command: str, ki
         ("run.yaml", "report"),
         ("weights/best.safetensors", "predict"),
         ("metrics.json", "report"),
+        ("mistakes.npz", "report"),
         ("history.csv", "report"),
     ],
 )
@@ -223,8 +224,8 @@ def test_damaged_run(
     command: str,
     spoil: Spoil,
 ) -> None:
-    if (file, spoil) == ("metrics.json", delete):
-        pytest.skip("a run without metrics is one that has not ended, which is no mistake")
+    if spoil is delete and file in ("metrics.json", "mistakes.npz"):
+        pytest.skip("a run without them is one that has not ended, which is no mistake")
     spoil(own_run / file)
     more = (picture,) if command == "predict" else ()
     complaint(capsys, tmp_path, command, own_run, *more)
@@ -284,6 +285,15 @@ def test_image(capsys: Capture, own_run: Path, picture: Path, case: str) -> None
     assert "seven.png" in complaint(capsys, picture.parent, "predict", own_run, picture)
 
 
+def test_several_bad_images_are_each_told(capsys: Capture, own_run: Path, picture: Path) -> None:
+    garbage(picture)
+    other = picture.with_name("other.png")
+    text = complaint(capsys, picture.parent, "predict", own_run, picture, other, "n" * 300)
+    assert "3 images cannot be classified" in text
+    assert "seven.png" in text
+    assert "other.png" in text
+
+
 def test_no_image(capsys: Capture, own_run: Path) -> None:
     complaint(capsys, own_run.parent, "predict", own_run)
 
@@ -300,6 +310,9 @@ def test_top(capsys: Capture, own_run: Path, picture: Path, top: str) -> None:
     "arguments",
     [
         ("models", "resnet19"),
+        ("evaluate", "n" * 300),
+        ("report", "n" * 300),
+        ("runs", "n" * 300),
         ("runs", "nowhere"),
         ("data", "preview", "digits"),
         ("data", "preview", "digits", "--out", "x.jpg"),

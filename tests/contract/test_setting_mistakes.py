@@ -121,6 +121,15 @@ def test_all_faults_are_told_at_once(capsys: pytest.CaptureFixture[str], tmp_pat
 MISFITS = {
     "crop": (("data.augment.crop=99",), "data.augment.crop"),
     "cutout": (("data.augment.cutout=9",), "data.augment.cutout"),
+    "a validation of less than an image": (("data.validation=0.0001",), "data.validation"),
+    "late milestone": (
+        ("training.epochs=5", "training.schedule=multistep", "training.schedule.milestones=[9]"),
+        "milestones",
+    ),
+    "late warm-up": (
+        ("training.epochs=5", "training.schedule=cosine", "training.schedule.warmup_epochs=9"),
+        "warmup_epochs",
+    ),
     "batch": (("training.batch_size=100000",), "training.batch_size"),
     "single images": (("training.batch_size=1", "model.name=resnet18"), "batch norm"),
     "zero plain": (("model.name=plain14", "model.zero_init_residual=true"), "zero_init_residual"),
@@ -154,6 +163,8 @@ def test_settings_that_do_not_fit_are_told(
         ("--epochs", "0"),
         ("--batch-size", "-4"),
         ("--lr", "0"),
+        ("--lr", "[1"),
+        ("--seed", "[1"),
         ("--seed", "-1"),
         ("--seed", "x"),
         ("--model", "resnet21"),

@@ -83,15 +83,11 @@ def observe(overrides: tuple[str, ...]) -> dict[str, Any]:
     spec = build(RunSpec, recipe_document("fast", *map(parse_override, overrides)))
     prepared = resolve(spec)
     runtime = Runtime(**prepared.run.engine.model_dump())
-    threads_before = torch.get_num_threads()
-    try:
-        runtime.start()
+    with runtime.active():
         model = initial_model(prepared.run, runtime)
         strides = [p.stride() for p in model.parameters()]
-        result = learn(prepared, model, runtime, [])
+        result = learn(prepared, model, runtime)
         threads = torch.get_num_threads()
-    finally:
-        torch.set_num_threads(threads_before)
     history = [asdict(r) for r in result.history]
     for record in history:
         del record["seconds"], record["images_per_second"]

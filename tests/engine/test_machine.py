@@ -119,7 +119,7 @@ def test_memory_format(device, asked, value):
 
 
 def test_threads_are_those_of_torch_but_no_more_than_the_cpus(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr("reslab.engine.machine._TORCH_THREADS", 3)
     assert choose_threads(machine(cpus=8), "auto").value == 3
     assert choose_threads(machine(cpus=2), "auto").value == 2
     assert choose_threads(machine(cpus=4), 4).value == 4

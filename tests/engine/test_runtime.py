@@ -75,14 +75,13 @@ def test_a_compiled_model_shares_its_weights():
         assert mine is theirs
 
 
-def test_start_sets_the_threads():
+def test_threads_are_set_while_active_and_put_back():
     before = torch.get_num_threads()
-    try:
-        for threads in (1, 2):
-            Runtime(threads=threads).start()
+    for threads in (1, 2):
+        with pytest.raises(RuntimeError), Runtime(threads=threads).active():
             assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
+            raise RuntimeError
+        assert torch.get_num_threads() == before
 
 
 def test_waiting_for_the_cpu_returns_at_once():

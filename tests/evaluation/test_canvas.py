@@ -76,10 +76,10 @@ def test_a_failing_save_keeps_the_old_picture(tmp_path, monkeypatch):
     path.write_bytes(b"old")
 
     def full(*_):
-        raise OSError("No space left on device")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(UserError, match="no space left"):
         save(message("new", LIGHT), path)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["picture.png"]
@@ -88,7 +88,7 @@ def test_a_failing_save_keeps_the_old_picture(tmp_path, monkeypatch):
 def test_save_refuses_what_it_cannot_write(tmp_path):
     with pytest.raises(UserError, match=r"ends in \.png, received 'picture\.jpg'"):
         save(message("x", LIGHT), tmp_path / "picture.jpg")
-    with pytest.raises(UserError, match="name a file in a folder that exists"):
+    with pytest.raises(UserError, match="no such file or directory"):
         save(message("x", LIGHT), tmp_path / "absent" / "picture.png")
 
 

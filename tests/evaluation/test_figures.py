@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from reslab.evaluation import figures
 from reslab.evaluation.canvas import DARK, LIGHT, contrast, to_png
 from reslab.evaluation.figures import confusion, curves
 from reslab.runs.history import EpochRecord
@@ -29,10 +28,6 @@ def history(epochs, *, validation=True, rates=None):
 
 def labels(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def test_every_public_name_exists():
-    assert all(hasattr(figures, name) for name in figures.__all__)
 
 
 def test_curves_have_three_panels_on_one_epoch_axis():

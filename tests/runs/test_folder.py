@@ -3,6 +3,7 @@ import json
 import os
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from reslab.errors import UserError
 from reslab.runs import folder as module
-from reslab.runs.folder import RunFolder, check_free, new_path, write_atomically
+from reslab.runs.folder import RunFolder, check_free, run_name, write_atomically
 
 
 def names(folder):
@@ -38,7 +39,7 @@ def test_a_file_is_written_and_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("old", [b"old", None])
-@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize(
     ("failure", "told"),
     [
@@ -279,17 +280,39 @@ def test_the_names_in_a_run_differ():
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path):
-    now = datetime(2026, 2, 3, 4, 5, 6)
-    found = []
-    for _ in range(4):
-        path = new_path(tmp_path, "digits", "resnet14", now)
-        path.mkdir()
-        found.append(path.name)
-    stem = "digits-resnet14-20260203-040506"
-    assert found == [stem, f"{stem}-2", f"{stem}-3", f"{stem}-4"]
+    name = run_name("digits", "resnet14", datetime(2026, 2, 3, 4, 5, 6))
+    assert name == "digits-resnet14-20260203-040506"
+    found = [RunFolder.create_new(tmp_path / "runs", name).path.name for _ in range(4)]
+    assert found == [name, f"{name}-2", f"{name}-3", f"{name}-4"]
 
 
-def test_naming_makes_nothing(tmp_path):
-    path = new_path(tmp_path / "runs", "a", "b", datetime(2026, 1, 1))
-    assert path == tmp_path / "runs" / "a-b-20260101-000000"
-    assert names(tmp_path) == []
+def test_runs_that_start_at_the_same_moment_get_a_folder_each(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: RunFolder.create_new(tmp_path, "run").path, range(8)))
+    assert len(set(made)) == 8
+
+
+def test_a_name_stays_below_its_parent(tmp_path):
+    made = RunFolder.create_new(tmp_path / "runs", "../../x/y z").path
+    assert made.parent == tmp_path / "runs"
+
+
+def test_lines_are_appended_whole(tmp_path, monkeypatch):
+    folder = RunFolder.create(tmp_path / "run")
+    assert folder.read_openings() == []
+    for i in range(3):
+        folder.append_line("openings.jsonl", json.dumps({"by": i}))
+    assert [o["by"] for o in folder.read_openings()] == [0, 1, 2]
+    (folder.path / "openings.jsonl").write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        folder.read_openings()
+    with pytest.raises(UserError, match="cannot be written"):
+        folder.append_line("no/such/folder", "x")
+
+
+@pytest.mark.parametrize("test", [3, [], {"best": 3}])
+def test_metrics_of_another_shape_are_damaged(tmp_path, test):
+    folder = RunFolder.create(tmp_path / "run")
+    folder.write_json("metrics.json", {"test": test})
+    with pytest.raises(UserError, match="damaged"):
+        folder.read_metrics()

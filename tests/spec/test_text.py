@@ -348,3 +348,8 @@ def test_changes_are_laid_one_after_the_other():
     changes = ["training.schedule=step", "training.schedule.every=7", "training.lr=1e-2"]
     spec = build(RunSpec, merge(base, *map(parse_override, changes)))
     assert (spec.training.schedule.every, spec.training.lr) == (7, 0.01)
+    # A kind may be named after its settings as well.
+    assert build(RunSpec, merge(base, *map(parse_override, reversed(changes)))) == spec
+    # Another kind takes them away.
+    cosine = merge(base, *map(parse_override, [*changes, "training.schedule=cosine"]))
+    assert "every" not in cosine["training"]["schedule"]

@@ -22,10 +22,9 @@ def test_test_split(own: reslab.Run, tiny_source: reslab.ArraySource) -> None:
     result = evaluate_run(own, uses=("best", "last"), source=tiny_source, opened_by="me")
     assert [s.use for s in result.scored] == ["best", "last"]
     assert result.scored[0].metrics.to_json() == own.metrics["test"]["best"]
-    opening = own.metrics["test_openings"][-1]
-    assert opening["by"] == "me"
-    assert opening["fingerprint"] == tiny_source.load_test().fingerprint()
-    assert len(own.metrics["test_openings"]) == 2
+    openings = own.folder.read_openings()
+    assert [o["by"] for o in openings] == ["train", "me"]
+    assert (openings[-1]["data"], openings[-1]["weights"]) == ("tiny", ["best", "last"])
 
 
 def test_validation_is_the_part_that_was_split_off(
@@ -34,7 +33,7 @@ def test_validation_is_the_part_that_was_split_off(
     result = evaluate_run(own, split="val", uses=("last",), source=tiny_source)
     assert result.scored[0].metrics.top1 == own.history[-1].val_accuracy
     assert len(result.images) == own.spec.facts.val_images
-    assert len(own.metrics["test_openings"]) == 1
+    assert len(own.folder.read_openings()) == 1
     assert result.warnings == ()
 
 
@@ -52,25 +51,25 @@ def test_other_training_images_are_warned_about(
 @pytest.mark.parametrize("size", [9, 7])
 def test_images_of_another_size(own: reslab.Run, size: int) -> None:
     images = np.zeros((3, size, size), np.uint8)
-    other = reslab.ArraySource(images, [0, 1, 2], images, [0, 1, 2])
+    other = reslab.ArraySource(images, [0, 1, 2], images, [0, 1, 2], classes=own.classes)
     with pytest.raises(UserError, match="do not fit"):
         evaluate_run(own, source=other)
-    assert len(own.metrics["test_openings"]) == 1
+    assert len(own.folder.read_openings()) == 1
 
 
-def test_more_classes_than_the_net_has(own: reslab.Run) -> None:
+def test_other_classes(own: reslab.Run) -> None:
     images = np.zeros((4, 8, 8), np.uint8)
     other = reslab.ArraySource(images, [0, 1, 2, 3], images, [0, 1, 2, 3])
-    with pytest.raises(UserError, match="labels do not fit"):
+    with pytest.raises(UserError, match="classes of arrays are not those of the run"):
         evaluate_run(own, source=other)
 
 
 def test_an_opening_that_cannot_be_written_is_refused(
     own: reslab.Run, tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(**options: object) -> None:
+    def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("reslab.runs.folder.tempfile.mkstemp", full)
+    monkeypatch.setattr("reslab.runs.folder.os.fsync", full)
     with pytest.raises(UserError, match="cannot be written"):
         evaluate_run(own, source=tiny_source)

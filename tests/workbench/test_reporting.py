@@ -47,12 +47,14 @@ def test_damaged_mistakes_are_told(own: reslab.Run) -> None:
     (own.path / "mistakes.npz").write_bytes(b"not an archive")
     with pytest.raises(UserError, match="damaged"):
         draw_run(own)
+    (own.path / "mistakes.npz").write_bytes(b"")
+    with pytest.raises(UserError, match="damaged"):
+        draw_run(own)
 
 
 def test_many_openings_are_noted(own: reslab.Run) -> None:
-    metrics = own.metrics
-    metrics["test_openings"] *= 3
-    own.folder.write_json("metrics.json", metrics)
+    for _ in range(2):
+        own.folder.append_line("openings.jsonl", "{}")
     draw_run(own)
     assert "opened 3 times" in (own.path / "report.html").read_text()
 

@@ -104,3 +104,16 @@ def test_single_images_are_refused_where_batch_norm_cannot_learn() -> None:
     with pytest.raises(UserError, match="batch norm"):
         resolve(spec, source(40))
     assert resolve(spec, source(40, size=16)).run.training.batch_size == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": {"validation": 0.001}},
+        {"training": {"epochs": 5, "schedule": {"kind": "multistep", "milestones": [2, 5]}}},
+        {"training": {"epochs": 5, "schedule": {"kind": "cosine", "warmup_epochs": 5.0}}},
+    ],
+)
+def test_what_would_never_happen_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(UserError):
+        resolve(reslab.recipe(**changes), source(100))

@@ -57,6 +57,7 @@ def test_files_and_arrays_agree(trained: reslab.Run, tmp_path: Path) -> None:
         np.zeros((2, 8, 8, 3), np.uint8),
         np.zeros((2, 8, 8), np.float32),
         [],
+        [np.zeros((8, 8), np.uint8)],
     ],
 )
 def test_images_that_do_not_fit(trained: reslab.Run, images: object) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import reslab
+from reslab.data.source import Images
 from reslab.errors import Interrupted, TrainingDiverged, UserError
 from reslab.runs.history import EpochRecord
 from reslab.training.observers import NullObserver, StepRecord
@@ -31,6 +32,7 @@ def test_the_folder_is_complete(trained: reslab.Run) -> None:
         "history.csv",
         "metrics.json",
         "log.txt",
+        "openings.jsonl",
         "weights/best.safetensors",
         "weights/last.safetensors",
         "curves.png",
@@ -45,7 +47,7 @@ def test_metrics_tell_both_weights_and_the_opening(trained: reslab.Run) -> None:
     metrics = trained.metrics
     assert metrics["status"] == "finished"
     assert set(metrics["test"]) == {"best", "last"}
-    assert [o["by"] for o in metrics["test_openings"]] == ["train"]
+    assert [o["by"] for o in trained.folder.read_openings()] == ["train"]
     assert metrics["steps"] == trained.spec.total_steps
     assert metrics["epochs"] == len(trained.history) == 2
 
@@ -116,6 +118,81 @@ def test_divergence_is_told_and_kept(tiny_source: reslab.ArraySource, tmp_path: 
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["status"] == "failed"
     assert "loss became" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_a_net_broken_by_the_very_last_update_is_told(
+    tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    spec = reslab.recipe(training={"epochs": 1, "batch_size": 108, "lr": 1e38})
+    with pytest.raises(TrainingDiverged, match="validation loss became nan"):
+        reslab.train(spec, data=tiny_source, out=tmp_path / "run")
+
+
+def test_without_validation_the_test_tells_a_broken_net(
+    tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    spec = reslab.recipe(
+        training={"epochs": 1, "batch_size": 120, "lr": 1e38}, data={"validation": 0}
+    )
+    with pytest.raises(TrainingDiverged, match="give a loss of nan"):
+        reslab.train(spec, data=tiny_source, out=tmp_path / "run")
+    assert reslab.load_run(tmp_path / "run").metrics["status"] == "failed"
+
+
+def test_a_data_set_without_test_images_is_trained_and_reported(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
+    source = reslab.ArraySource(images, np.arange(60) % 2)
+    run = reslab.train(SHORT, data=source, out=tmp_path / "run")
+    assert run.metrics["status"] == "finished"
+    assert "test" not in run.metrics
+    assert run.folder.read_openings() == []
+    assert "It was not tested." in (run.path / "report.html").read_text()
+
+
+def test_a_data_set_by_name(tmp_path: Path) -> None:
+    spec = reslab.recipe(training={"epochs": 1}, data={"limit": 60, "validation": 20})
+    assert reslab.train(spec, data="digits", out=tmp_path / "run").spec.data.name == "digits"
+
+
+def test_labels_beyond_the_classes_are_told_before_anything_is_written(
+    tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    class Wrong:
+        card = tiny_source.card
+        load_test = staticmethod(tiny_source.load_test)
+
+        def load_train(self) -> Images:
+            images = tiny_source.load_train()
+            return Images(images.pixels_NCHW, images.labels_N + 1)
+
+    with pytest.raises(UserError, match="labels 0 to 2, received labels 1 to 3"):
+        reslab.train(SHORT, data=Wrong(), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_specification_is_told() -> None:
+    with pytest.raises(UserError, match="expected a RunSpec"):
+        reslab.train({"training": {}})
+
+
+def test_threads_are_put_back(tiny_source: reslab.ArraySource, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    spec = reslab.recipe(training={"epochs": 1}, engine={"threads": 1})
+    reslab.train(spec, data=tiny_source, out=tmp_path / "run").predict(np.zeros((1, 8, 8), "u1"))
+    assert torch.get_num_threads() == before
+
+
+def test_ctrl_c_in_the_ending_leaves_word(
+    tiny_source: reslab.ArraySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reslab.workbench.train.store_evaluation", twice)
+    with pytest.raises(Interrupted, match="what was learned is in"):
+        reslab.train(SHORT, data=tiny_source, out=tmp_path / "run")
+    metrics = reslab.load_run(tmp_path / "run").metrics
+    assert (metrics["status"], metrics["epochs"]) == ("interrupted", 2)
 
 
 def test_a_taken_folder_is_refused_before_the_data_are_read(tmp_path: Path) -> None:

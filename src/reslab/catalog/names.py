@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from reslab.errors import UserError
 
@@ -29,3 +30,24 @@ def check_name(name: str, known: Iterable[str], kind: str) -> str:
         expected="" if near else f"one of {', '.join(names)}",
         remedy=f"did you mean {near!r}?" if near else "",
     )
+
+
+class Named(Protocol):
+    """An entry of a catalogue."""
+
+    @property
+    def name(self) -> str:
+        """What it is found by; no two entries of a catalogue share it."""
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+
+
+def find(entries: Sequence[NamedT], name: str, kind: str) -> NamedT:
+    """The entry of that name.
+
+    Raises:
+        UserError: where there is none, with the nearest name, or all where none is near.
+    """
+    check_name(name, [entry.name for entry in entries], kind)
+    return next(entry for entry in entries if entry.name == name)

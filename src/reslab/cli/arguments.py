@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,7 +29,7 @@ def whole_number(text: str, option: str, *, least: int) -> int:
         UserError: where it is no whole number or too small.
     """
     # Done here because cyclopts rounds 1.5 to a whole number without a word.
-    if text.isascii() and text.lstrip("+").isdigit() and int(text) >= least:
+    if re.fullmatch(r"\+?[0-9]{1,9}", text) and int(text) >= least:
         return int(text)
     raise UserError(
         f"{option} cannot be used",

@@ -8,7 +8,6 @@ from cyclopts import App, Parameter
 
 from reslab.cli.arguments import Json, Root, RunPath, Use
 from reslab.cli.output import accuracy, percent, print_json, print_line, print_table, warn
-from reslab.errors import UserError
 
 app = App(
     name="evaluate",
@@ -30,6 +29,7 @@ def evaluate(
 ) -> None:
     """Score a run on the test or validation split."""
     from reslab.workbench.evaluate import evaluate_run
+    from reslab.workbench.reporting import draw_run, store_evaluation
     from reslab.workbench.run import load_run
 
     loaded = load_run(run)
@@ -38,14 +38,11 @@ def evaluate(
         from reslab.data.catalog import open_source
 
         source = open_source(data, root)
-        if source.card.classes != loaded.classes:
-            raise UserError(
-                f"the classes of {data} are not those of the run",
-                expected=", ".join(loaded.classes[:12]),
-                received=", ".join(source.card.classes[:12]),
-                remedy="evaluate on a data set with the same classes",
-            )
     result = evaluate_run(loaded, split=split, uses=(use,), source=source, root=root)
+    if data is None and split == "test" and "test" not in loaded.metrics:
+        # The run was stopped before its own test: this is it.
+        store_evaluation(loaded, result)
+        draw_run(loaded)
     for text in result.warnings:
         warn(text)
     document: dict[str, Any] = {

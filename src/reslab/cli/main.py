@@ -91,11 +91,15 @@ def run(arguments: Sequence[str]) -> int:
     except ReslabError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _complain("interrupted before anything was trained", 130)
+        return _complain("interrupted", 130)
     except BrokenPipeError:
         # Whoever read our output has gone; keep Python from failing again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        # The last net: what a command foresees it tells better.
+        where = f": {error.filename}" if error.filename else ""
+        return _complain(f"{(error.strerror or str(error)).lower()}{where}", 1)
     return 0
 
 

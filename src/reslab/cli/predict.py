@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from reslab.cli.arguments import Json, RunPath, Use, whole_number
 from reslab.cli.output import percent, print_json, print_line
 from reslab.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from reslab.workbench.run import Run
+
+# Images held in memory at the same time.
+AT_ONCE = 256
 
 app = App(
     name="predict",
@@ -32,19 +41,11 @@ def predict(
 
     count = whole_number(top, "--top", least=1)
     loaded = load_run(run)
-    loaded.model(use)
-    pixels, results = [], []
-    for path in expand(images):
-        try:
-            pixels.append(loaded.decode(path))
-            results.append({"image": str(path)})
-        except UserError as error:
-            results.append({"image": str(path), "error": str(error)})
-    faults = [result["error"] for result in results if "error" in result]
-    answers = iter(_answers(loaded, pixels, count, use) if pixels else [])
-    documents: list[dict[str, Any]] = [
-        result if "error" in result else {**result, "predictions": next(answers)}
-        for result in results
+    paths = expand(images)
+    documents = [
+        document
+        for first in range(0, len(paths), AT_ONCE)
+        for document in _classify(loaded, paths[first : first + AT_ONCE], count, use)
     ]
     if json:
         print_json({"run": str(loaded.path), "images": documents})
@@ -55,22 +56,35 @@ def predict(
                     f"{p['class']} {percent(p['probability'])}" for p in document["predictions"]
                 )
                 print_line(f"{document['image']}: {names}")
+    faults = [document["error"] for document in documents if "error" in document]
     if faults:
-        others = f" (and {len(faults) - 1} more images)" if len(faults) > 1 else ""
-        raise UserError(faults[0] + others)
+        heading = [f"{len(faults)} images cannot be classified:"] if len(faults) > 1 else []
+        raise UserError("\n  ".join([*heading, *faults]))
 
 
-def _answers(loaded: Any, pixels: list[Any], top: int, use: Any) -> list[list[dict[str, Any]]]:
+def _classify(loaded: Run, paths: list[Path], top: int, use: Use) -> list[dict[str, Any]]:
+    """An entry for each path: its predictions, or why there are none."""
     import numpy as np
 
-    probabilities_NK = loaded.probabilities(np.stack(pixels), use)
+    pixels, documents = [], []
+    for path in paths:
+        try:
+            pixels.append(loaded.decode(path))
+            documents.append({"image": str(path)})
+        except UserError as error:
+            documents.append({"image": str(path), "error": str(error)})
+    rows = iter(loaded.probabilities(np.stack(pixels), use) if pixels else ())
     return [
-        [
-            {"class": loaded.classes[k], "probability": float(row[k])}
-            for k in np.argsort(-row, kind="stable")[:top]
-        ]
-        for row in probabilities_NK
+        document
+        if "error" in document
+        else {**document, "predictions": _best(next(rows), loaded.classes, top)}
+        for document in documents
     ]
+
+
+def _best(row_K: NDArray[np.float64], classes: tuple[str, ...], top: int) -> list[dict[str, Any]]:
+    order = (-row_K).argsort(kind="stable")[:top]
+    return [{"class": classes[k], "probability": float(row_K[k])} for k in order]
 
 
 def expand(images: tuple[Path, ...]) -> list[Path]:
@@ -85,10 +99,12 @@ def expand(images: tuple[Path, ...]) -> list[Path]:
         raise UserError("there is nothing to classify", remedy="give image files or a folder")
     paths = []
     for path in images:
-        if not path.is_dir():
+        try:
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        except OSError:
+            # No folder, or none that can be read: decoding tells what is wrong with it.
             paths.append(path)
             continue
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         if not inside:
             raise UserError(
                 f"the folder {path} holds no images",

@@ -28,7 +28,11 @@ def runs(
     """List and compare runs, the best first."""
     from reslab.runs.folder import SPEC
 
-    if not folder.is_dir():
+    try:
+        there = folder.is_dir()
+    except OSError:
+        there = False
+    if not there:
         raise UserError(
             f"there is no folder {folder}",
             remedy="`reslab train` makes it, or give the folder that holds your runs",

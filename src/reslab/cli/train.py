@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,14 +15,15 @@ from reslab.errors import UserError
 from reslab.spec.faults import leaves
 from reslab.spec.recipes import RECIPES, recipe_document
 from reslab.spec.resolved import FORMAT
-from reslab.spec.run import RunSpec
+from reslab.spec.run import RunSpec, SeedSpec
 from reslab.spec.text import (
     Document,
     build,
     format_document,
+    merge,
     nest,
     parse_override,
-    parse_value,
+    parse_setting,
     read_document,
 )
 
@@ -88,7 +90,6 @@ def train(
         "training.epochs": epochs,
         "training.batch_size": batch_size,
         "training.lr": lr,
-        "seeds.base": seed,
     }
     # Names and paths are text as they stand, whatever YAML would make of them.
     as_text = ("data.name", "data.root", "model.name")
@@ -96,10 +97,11 @@ def train(
         recipe,
         read_document(config) if config else {},
         *(
-            nest(k, v if k in as_text else parse_value(v))
+            nest(k, v if k in as_text else parse_setting(k, v))
             for k, v in flags.items()
             if v is not None
         ),
+        *(() if seed is None else (one_seed(seed),)),
         *(parse_override(text) for text in set_),
     )
     if print_config:
@@ -124,7 +126,8 @@ def gather(recipe: str | None, config: Document, *changes: Document) -> RunSpec:
     the data is found out anew.
 
     Raises:
-        UserError: with every fault.
+        UserError: with every fault; where another recipe or data set is asked for than that of
+            a resolved run, whose settings were decided for its own.
     """
     if config.get("format", FORMAT) != FORMAT:
         raise UserError(
@@ -133,10 +136,30 @@ def gather(recipe: str | None, config: Document, *changes: Document) -> RunSpec:
             received=repr(config["format"]),
             remedy="install the reslab that wrote it, or leave format out",
         )
+    if "facts" in config:
+        _check_decided(config, recipe, changes)
     asked = {key: value for key, value in config.items() if key not in ("facts", "format")}
     name = recipe or asked.pop("recipe", None) or "fast"
     asked.pop("recipe", None)
     return build(RunSpec, recipe_document(str(name), asked, *changes))
+
+
+def one_seed(text: str) -> Document:
+    """``--seed``: the one seed of everything, whatever was decided part by part before."""
+    parts = dict.fromkeys(SeedSpec.model_fields, "auto")
+    return {"seeds": {**parts, "base": parse_setting("seeds.base", text)}}
+
+
+def _check_decided(config: Document, recipe: str | None, changes: Sequence[Document]) -> None:
+    decided = {"--recipe": config.get("recipe"), "--data": config.get("data", {}).get("name")}
+    wanted = {"--recipe": recipe, "--data": merge({}, *changes).get("data", {}).get("name")}
+    for flag, value in wanted.items():
+        if value is not None and value != decided[flag]:
+            raise UserError(
+                f"{flag} {value} does not go with a configuration that was decided for "
+                f"{decided[flag]}",
+                remedy="leave --config out, or delete facts and what was decided from it",
+            )
 
 
 def train_json(run: Run) -> dict[str, Any]:

@@ -70,6 +70,8 @@ class ArraySource:
             else _pair(test_images, test_labels, layout, "test")
         )
         names = _class_names(self._train.labels_N) if classes is None else tuple(classes)
+        if not all(isinstance(name, str) for name in names):
+            raise UserError("classes are named by text", received=repr(names), remedy="use str()")
         if len(set(names)) != len(names):
             raise UserError("two classes have the same name", received=", ".join(names))
         _check_labels(self._train.labels_N, len(names), "train_labels")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 
 from reslab.catalog.datasets import DATASETS, DataCard
+from reslab.catalog.names import find
 from reslab.data.cifar import CifarSource
 from reslab.data.digits import DigitsSource
 from reslab.data.idx import IdxSource
@@ -76,15 +76,6 @@ def find_card(name: str) -> DataCard:
     """The card of that name.
 
     Raises:
-        UserError: where there is none, with the nearest name and all of them.
+        UserError: where there is none, with the nearest name, or all where none is near.
     """
-    for card in DATASETS:
-        if card.name == name:
-            return card
-    names = [card.name for card in DATASETS]
-    nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    raise UserError(
-        f"there is no data set named {name!r}",
-        expected=f"one of {', '.join(names)}",
-        remedy=f"did you mean {nearest[0]!r}?" if nearest else "",
-    )
+    return find(DATASETS, name, "data set")

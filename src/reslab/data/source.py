@@ -52,6 +52,30 @@ class Images:
         """The images at ``indices``, copied."""
         return Images(self.pixels_NCHW[indices], self.labels_N[indices])
 
+    def check_fits(self, channels: int, size: int, classes: int) -> None:
+        """Refuse images that a net of these sizes cannot take.
+
+        Raises:
+            UserError: where shape or labels differ, or there are no images.
+        """
+        wanted = (channels, size, size)
+        if self.pixels_NCHW.shape[1:] != wanted:
+            raise UserError(
+                "the images do not fit the net",
+                expected=f"(channels, rows, columns) of {wanted}",
+                received=str(self.pixels_NCHW.shape[1:]),
+                remedy="scale them, or choose the data set that the net was made for",
+            )
+        if not len(self) or self.labels_N.min() < 0 or self.labels_N.max() >= classes:
+            raise UserError(
+                "the labels do not fit the net",
+                expected=f"at least one image, labels 0 to {classes - 1}",
+                received=f"labels {self.labels_N.min()} to {self.labels_N.max()}"
+                if len(self)
+                else "no images",
+                remedy="mend the labels or the list of classes",
+            )
+
     def fingerprint(self) -> str:
         """SHA-256 over shape, pixels and labels: equal data, equal text, on any machine."""
         digest = hashlib.sha256(repr(self.pixels_NCHW.shape).encode())

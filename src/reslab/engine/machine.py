@@ -15,6 +15,9 @@ import torch
 
 from reslab.errors import UserError
 
+# What torch takes by itself, OMP_NUM_THREADS included, before anybody changes it.
+_TORCH_THREADS = torch.get_num_threads()
+
 # Values of oneDNN's cap that leave AMX tiles switched on, besides those that name AMX.
 _AMX_ALLOWED = {"", "DEFAULT", "ALL"}
 
@@ -144,7 +147,7 @@ def choose_threads(machine: Machine, asked: int | str) -> Choice:
         UserError: for more threads than the process has processors.
     """
     if asked == "auto":
-        threads = min(torch.get_num_threads(), machine.cpus)
+        threads = min(_TORCH_THREADS, machine.cpus)
         return Choice(setting="threads", value=threads, reason=f"{machine.cpus} usable CPUs")
     if int(asked) > machine.cpus:
         raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -29,11 +30,20 @@ class Runtime:
     threads: int = 1
     compile: bool = False
 
-    def start(self) -> None:
-        """Set the process up. Changes the whole process; called once, before any work."""
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Within the context the process has this engine's threads; afterwards what it had.
+
+        How glibc treats freed memory stays changed, since it cannot be asked how it was.
+        """
+        before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         if self.device == "cpu":
             keep_freed_memory()
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def place_model(self, model: nn.Module) -> nn.Module:
         """The model on the device, its weights in the layout."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from reslab.errors import UserError
+from reslab.runs.folder import write_atomically
 
 DPI = 192  # two dots a CSS pixel: sharp on the screens of today
 TEXT = 9.0  # points
@@ -163,14 +163,4 @@ def save(figure: Figure, path: str | Path) -> None:
             expected="a name that ends in .png",
             received=repr(path.name),
         )
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_bytes(to_png(figure))
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise UserError(
-            "the picture cannot be written",
-            received=str(error),
-            remedy="name a file in a folder that exists and may be written",
-        ) from error
+    write_atomically(path, to_png(figure))

@@ -21,7 +21,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reslab.evaluation.canvas import (
-    DARK,
     LIGHT,
     TEXT,
     Theme,
@@ -30,25 +29,9 @@ from reslab.evaluation.canvas import (
     message,
     new_figure,
     percent,
-    save,
     shorten,
-    to_data_uri,
 )
-from reslab.evaluation.tiles import Mistake, mistakes, samples
 from reslab.runs.history import EpochRecord
-
-__all__ = [
-    "DARK",
-    "LIGHT",
-    "Mistake",
-    "Theme",
-    "confusion",
-    "curves",
-    "mistakes",
-    "samples",
-    "save",
-    "to_data_uri",
-]
 
 _COUNTED = 20  # classes up to which cells carry their counts
 _LETTERS = 16  # of a class name, the rest becomes an ellipsis

@@ -6,6 +6,8 @@ Sub-module names equal torchvision's, so that its published weights fit.
 
 from __future__ import annotations
 
+from typing import ClassVar, Protocol
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -76,7 +78,7 @@ class BasicBlock(nn.Module):
     With shortcut ``none`` the addition is left out: the plain twin, y = ReLU(F(x)).
     """
 
-    expansion = 1
+    expansion: ClassVar[int] = 1
 
     def __init__(
         self, in_channels: int, channels: int, stride: int = 1, shortcut: Shortcut = "B"
@@ -104,6 +106,16 @@ class BasicBlock(nn.Module):
         return self.bn2
 
 
-BLOCKS: dict[str, type[BasicBlock]] = {"basic": BasicBlock}
+class MakesBlocks(Protocol):
+    """What the net asks of a block's class; write another with these and pass it."""
 
-__all__ = ["BLOCKS", "BasicBlock", "PaddedIdentity", "conv3x3", "make_shortcut"]
+    expansion: int
+    """Channels that come out, over ``channels``."""
+
+    def __call__(
+        self, in_channels: int, channels: int, stride: int, shortcut: Shortcut
+    ) -> nn.Module:
+        """A block; its ``last_norm()``, if it has one, is what zero initialisation zeroes."""
+
+
+BLOCKS: dict[str, MakesBlocks] = {"basic": BasicBlock}

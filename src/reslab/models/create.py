@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from reslab.catalog.names import check_name
+from reslab.catalog.names import find
 from reslab.catalog.nets import NETS, Net, Shortcut, Stem
 from reslab.models.blocks import BLOCKS
 from reslab.models.resnet import ResNet
@@ -16,8 +16,7 @@ def find_net(name: str) -> Net:
     Raises:
         UserError: for an unknown name, with the nearest one.
     """
-    check_name(name, [net.name for net in NETS], "net")
-    return next(net for net in NETS if net.name == name)
+    return find(NETS, name, "net")
 
 
 def list_models(pattern: str = "*") -> list[str]:

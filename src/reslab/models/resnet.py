@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from reslab.catalog.nets import STEMS, Shortcut, Stem
 from reslab.errors import UserError
-from reslab.models.blocks import BasicBlock
+from reslab.models.blocks import MakesBlocks
 
 
 class ResNet(nn.Module):
@@ -39,7 +39,7 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        block: type[BasicBlock],
+        block: MakesBlocks,
         depths: Sequence[int],
         widths: Sequence[int],
         *,
@@ -89,8 +89,9 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if zero_init_residual:
             for module in self.modules():
-                if isinstance(module, BasicBlock):
-                    nn.init.zeros_(module.last_norm().weight)
+                last_norm = getattr(module, "last_norm", None)
+                if callable(last_norm):
+                    nn.init.zeros_(last_norm().weight)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Normalised images (N, in_channels, H, W), float, to logits (N, K)."""

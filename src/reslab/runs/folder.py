@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
-import tempfile
+import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +21,7 @@ ENVIRONMENT = "environment.json"
 HISTORY = "history.csv"
 METRICS = "metrics.json"
 LOG = "log.txt"
+OPENINGS = "openings.jsonl"
 CURVES = "curves.png"
 CONFUSION = "confusion.png"
 MISTAKES = "mistakes.png"
@@ -31,22 +35,16 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         UserError: where the folder cannot be written to.
     """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files that only their owner can read, which is not for it to decide.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise _cannot_write(path, error) from error
         raise
@@ -82,17 +80,46 @@ class RunFolder:
         return cls(path)
 
     @classmethod
+    def create_new(cls, parent: Path, name: str) -> RunFolder:
+        """Make a folder of that name, or with -2, -3 and so on where it is taken.
+
+        Raises:
+            UserError: where it cannot be made.
+        """
+        # What a data set of one's own is called may hold anything.
+        name = re.sub(r"[^\w.-]+", "-", name).strip(".")
+        for count in itertools.count(1):
+            path = parent / (name if count == 1 else f"{name}-{count}")
+            try:
+                # Making it is the only test that two runs at the same moment cannot both pass.
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise _cannot_write(path, error) from error
+            return cls.create(path)
+        raise AssertionError("unreachable")
+
+    @classmethod
     def open(cls, path: Path) -> RunFolder:
         """The folder of a run that was made before.
 
         Raises:
             UserError: where there is no such folder or it holds no run.
         """
-        if not path.exists():
+        try:
+            there, whole = path.exists(), (path / SPEC).is_file()
+        except OSError as error:
+            raise UserError(
+                f"{path} is not a run",
+                received=(error.strerror or str(error)).lower(),
+                remedy="`reslab runs` lists the runs that there are",
+            ) from error
+        if not there:
             raise UserError(
                 f"there is no run {path}", remedy="`reslab runs` lists those that there are"
             )
-        if not (path / SPEC).is_file():
+        if not whole:
             raise UserError(
                 f"{path} is not a run",
                 expected=f"a folder with {SPEC} in it",
@@ -112,6 +139,19 @@ class RunFolder:
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Write a JSON document, whole or not at all."""
         self.write_text(name, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+    def append_line(self, name: str, line: str) -> None:
+        """Add a line to a file of the folder, in one write.
+
+        Raises:
+            UserError: where it cannot be written.
+        """
+        try:
+            with (self.path / name).open("ab", buffering=0) as file:
+                file.write(line.encode() + b"\n")
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _cannot_write(self.path / name, error) from error
 
     def read_text(self, name: str) -> str:
         """Read a file of the folder.
@@ -148,8 +188,35 @@ class RunFolder:
         return document
 
     def read_metrics(self) -> dict[str, Any]:
-        """What metrics.json holds; empty while the run has not ended."""
-        return self.read_json(METRICS) if (self.path / METRICS).exists() else {}
+        """What metrics.json holds; empty while the run has not ended.
+
+        Raises:
+            UserError: where it is damaged.
+        """
+        metrics = self.read_json(METRICS) if (self.path / METRICS).exists() else {}
+        test = metrics.get("test", {})
+        if not isinstance(test, dict) or not all(isinstance(m, dict) for m in test.values()):
+            raise UserError(
+                f"{self.path / METRICS} is damaged",
+                expected="metrics for each set of weights",
+                remedy="restore the run from a copy or train it again",
+            )
+        return metrics
+
+    def read_openings(self) -> list[dict[str, Any]]:
+        """Each opening of the test split, in order.
+
+        Raises:
+            UserError: where the record is damaged.
+        """
+        if not (self.path / OPENINGS).exists():
+            return []
+        try:
+            return [json.loads(line) for line in self.read_text(OPENINGS).splitlines()]
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{self.path / OPENINGS} is damaged", remedy="restore the run from a copy"
+            ) from error
 
 
 def check_free(path: Path) -> None:
@@ -177,11 +244,6 @@ def check_free(path: Path) -> None:
         raise UserError(f"{path} cannot be made", received=reason, remedy="choose another --out")
 
 
-def new_path(parent: Path, data: str, model: str, now: datetime) -> Path:
-    """A name for a run that is not taken: data, net and time, then -2, -3 and so on."""
-    stem = f"{data}-{model}-{now:%Y%m%d-%H%M%S}"
-    path, count = parent / stem, 1
-    while path.exists():
-        count += 1
-        path = parent / f"{stem}-{count}"
-    return path
+def run_name(data: str, model: str, now: datetime) -> str:
+    """What a run's folder is called unless it is said: data, net and time."""
+    return f"{data}-{model}-{now:%Y%m%d-%H%M%S}"

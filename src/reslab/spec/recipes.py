@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reslab.catalog.names import check_name
+from reslab.catalog.names import find
 from reslab.spec.run import RunSpec
 from reslab.spec.text import Document, build, merge, nest
 
@@ -40,7 +40,8 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         name="mnist-basic",
         summary="the hands-on note on handwritten digits, its settings taken literally",
-        source="study note N1.2 to N1.4; it names neither optimiser nor loss: Adam, cross-entropy",
+        # Its optimiser, loss and normalisation are ours: docs/decisions/0005.
+        source="study note N1.2 to N1.4",
         changes={
             "data": {
                 "name": "mnist",
@@ -86,6 +87,7 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         name="cifar100-steplr",
         summary="CIFAR-100 with a rate that drops in steps",
+        # What the note leaves open follows the usual CIFAR training: docs/decisions/0005.
         source="study note N0.7: 0.1, times 0.2 every 60 epochs, 150 epochs",
         changes={
             "data": {
@@ -114,8 +116,7 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         UserError: for an unknown name, with the nearest one.
     """
-    check_name(name, [recipe.name for recipe in RECIPES], "recipe")
-    return next(recipe for recipe in RECIPES if recipe.name == name)
+    return find(RECIPES, name, "recipe")
 
 
 def recipe_document(name: str, *changes: Mapping[str, Any]) -> Document:

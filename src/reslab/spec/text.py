@@ -131,13 +131,21 @@ def parse_override(text: str) -> Document:
             expected="KEY=VALUE, such as training.lr=0.1",
             received=repr(text),
         )
+    return nest(key.strip(), parse_setting(key.strip(), value))
+
+
+def parse_setting(key: str, text: str) -> Any:
+    """The value that a setting was given on the command line.
+
+    Raises:
+        UserError: where it is no YAML.
+    """
     try:
-        parsed = parse_value(value)
+        return parse_value(text)
     except yaml.YAMLError as error:
         raise UserError(
-            f"the value of {key} is not valid YAML", received=repr(value), remedy="quote it"
+            f"the value of {key} is not valid YAML", received=repr(text), remedy="quote it"
         ) from error
-    return nest(key.strip(), parsed)
 
 
 def nest(dotted: str, value: Any) -> Document:
@@ -153,19 +161,32 @@ def merge(base: Mapping[str, Any], *changes: Mapping[str, Any]) -> Document:
 
     A section whose ``kind`` changes is replaced as a whole, since the settings of one kind
     mean nothing to another. A bare name in place of such a section is its kind:
-    ``training.schedule=cosine``.
+    ``training.schedule=cosine``. Changes are merged among themselves first, so that it does not
+    matter whether a kind is named before or after its settings.
     """
-    merged = copy.deepcopy(dict(base))
-    for change in changes:
-        for key, new in change.items():
-            old = merged.get(key)
-            if isinstance(old, Mapping) and "kind" in old and isinstance(new, str):
-                new = {"kind": new}  # noqa: PLW2901 — the shorthand, written out
-            if isinstance(old, Mapping) and isinstance(new, Mapping):
-                same_kind = new.get("kind", old.get("kind")) == old.get("kind")
-                merged[key] = merge(old, new) if same_kind else copy.deepcopy(dict(new))
-            else:
-                merged[key] = copy.deepcopy(new)
+    change: Document = {}
+    for more in changes:
+        change = _lay_over(change, more, among_changes=True)
+    return _lay_over(copy.deepcopy(dict(base)), change, among_changes=False)
+
+
+def _lay_over(
+    base: Mapping[str, Any], change: Mapping[str, Any], *, among_changes: bool
+) -> Document:
+    merged = dict(base)
+    for key, new in change.items():
+        old = merged.get(key)
+        # A change may hold a part of a section and not say of which kind it is.
+        if isinstance(old, Mapping) and isinstance(new, str) and ("kind" in old or among_changes):
+            new = {"kind": new}  # noqa: PLW2901 - the shorthand, written out
+        elif isinstance(old, str) and isinstance(new, Mapping) and among_changes:
+            old = {"kind": old}
+        if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+            merged[key] = copy.deepcopy(new)
+        elif "kind" in old and "kind" in new and old["kind"] != new["kind"]:
+            merged[key] = copy.deepcopy(dict(new))
+        else:
+            merged[key] = _lay_over(old, new, among_changes=among_changes)
     return merged
 
 

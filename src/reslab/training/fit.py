@@ -20,8 +20,11 @@ from reslab.training.schedule import learning_rate
 from reslab.training.step import StepResult, train_step
 from reslab.training.stopwatch import Stopwatch
 
-# Steps between two looks at the loss: each look waits for the device.
+# Steps between two looks at the loss: each look waits for the device. Observers that show every
+# hundredth step rely on its dividing a hundred.
 LOOK_EVERY = 10
+
+_SLOWER = "lower training.lr or give the schedule a longer warm-up"
 
 Validate = Callable[[nn.Module], tuple[float, float]]
 
@@ -107,7 +110,12 @@ def fit(
         if totals is None:
             result.interrupted = True
             break
+        _check_finite(model, loop.steps)
         val_loss, val_accuracy = validate(model) if validate else (None, None)
+        if val_loss is not None and not math.isfinite(val_loss):
+            raise TrainingDiverged(
+                f"the validation loss became {val_loss} after epoch {epoch + 1}; {_SLOWER}"
+            )
         score = _score(val_loss, val_accuracy)
         is_best = score is None or score > best
         if is_best:
@@ -135,6 +143,13 @@ def fit(
     result.compile_seconds = loop.watch.first_step_excess() if runtime.compile else 0.0
     result.images_per_second = batches.batch_size / loop.watch.seconds_a_step()
     return result
+
+
+def _check_finite(model: nn.Module, steps: int) -> None:
+    """Refuse a net that the last update broke, which no loss has shown yet."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise TrainingDiverged(f"{name} is no longer finite after step {steps}; {_SLOWER}")
 
 
 def _score(val_loss: float | None, val_accuracy: float | None) -> tuple[float, float] | None:
@@ -225,7 +240,7 @@ class _Loop:
         if not math.isfinite(loss):
             raise TrainingDiverged(
                 f"the loss became {loss} by step {self.steps} (epoch {epoch + 1}, learning rate "
-                f"{rate:.3g}); lower training.lr or give the schedule a longer warm-up"
+                f"{rate:.3g}); {_SLOWER}"
             )
         total = self.training.epochs * self.batches.steps_per_epoch
         record = StepRecord(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -13,9 +15,9 @@ from scipy.special import softmax
 from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
 from reslab.data.split import split_train
-from reslab.errors import UserError
+from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.metrics import Metrics, compute_metrics
-from reslab.runs.folder import METRICS
+from reslab.runs.folder import OPENINGS
 from reslab.workbench.run import Run, Use
 
 SplitName = Literal["test", "val"]
@@ -79,21 +81,33 @@ def evaluate_run(
     Raises:
         UserError: where the data are missing or do not fit the net, or the run cannot be
             written to.
+        TrainingDiverged: where the weights give no finite loss.
     """
     if source is None:
         source = open_source(run.spec.data.name, root or run.spec.data.root)
+    if source.card.classes != run.classes:
+        raise UserError(
+            f"the classes of {source.card.name} are not those of the run",
+            expected=", ".join(run.classes[:12]),
+            received=", ".join(source.card.classes[:12]),
+            remedy="evaluate on a data set with the same classes",
+        )
     warnings: list[str] = []
+    images = source.load_test() if split == "test" else _validation_images(run, source, warnings)
+    facts = run.spec.facts
+    images.check_fits(facts.channels, facts.image_size, len(facts.classes))
     if split == "test":
-        images = source.load_test()
-        _check_fit(run, images)
-        _record_opening(run, opened_by, uses, images)
-    else:
-        images = _validation_images(run, source, warnings)
-        _check_fit(run, images)
+        # Written down before anything is scored: what cannot be recorded is not looked at.
+        _record_opening(run, opened_by, uses, source)
     scored = []
     for use in uses:
         logits_NK = run.logits(images.pixels_NCHW, use)
         metrics = compute_metrics(logits_NK, images.labels_N, run.classes)
+        if not math.isfinite(metrics.loss):
+            raise TrainingDiverged(
+                f"the {use} weights of {run.path} give a loss of {metrics.loss}; train it again "
+                "with a lower training.lr"
+            )
         scored.append(Scored(use, metrics, logits_NK))
     return Evaluation(split, images, tuple(scored), tuple(warnings))
 
@@ -118,33 +132,11 @@ def _validation_images(run: Run, source: DataSource, warnings: list[str]) -> Ima
     return published.take(split.validation)
 
 
-def _check_fit(run: Run, images: Images) -> None:
-    facts = run.spec.facts
-    wanted = (facts.channels, facts.image_size, facts.image_size)
-    if images.pixels_NCHW.shape[1:] != wanted:
-        raise UserError(
-            "the images do not fit the run's net",
-            expected=f"(channels, rows, columns) of {wanted}",
-            received=str(images.pixels_NCHW.shape[1:]),
-        )
-    if len(images) == 0 or images.labels_N.max() >= len(facts.classes):
-        raise UserError(
-            "the labels do not fit the run's net",
-            expected=f"at least one image, labels 0 to {len(facts.classes) - 1}",
-            received=f"{len(images)} images",
-        )
-
-
-def _record_opening(run: Run, opened_by: str, uses: tuple[Use, ...], images: Images) -> None:
-    metrics = run.metrics
-    openings = metrics.setdefault("test_openings", [])
-    openings.append(
-        {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "by": opened_by,
-            "weights": list(uses),
-            "images": len(images),
-            "fingerprint": images.fingerprint(),
-        }
-    )
-    run.folder.write_json(METRICS, metrics)
+def _record_opening(run: Run, opened_by: str, uses: tuple[Use, ...], source: DataSource) -> None:
+    opening = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "by": opened_by,
+        "data": source.card.name,
+        "weights": list(uses),
+    }
+    run.folder.append_line(OPENINGS, json.dumps(opening))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from reslab.data.batches import TrainBatches
 from reslab.errors import UserError
 from reslab.evaluation.canvas import save
 from reslab.evaluation.tiles import samples
 from reslab.spec.recipes import recipe
-from reslab.workbench.resolve import normaliser_of, resolve
+from reslab.workbench.resolve import resolve, train_batches
 
 
 def draw_preview(
@@ -41,20 +38,5 @@ def draw_preview(
         seeds={"base": seed},
     )
     prepared = resolve(spec)
-    run = prepared.run
-    augment = run.data.augment
-    size = run.facts.image_size
-    batches = TrainBatches(
-        images=prepared.train,
-        normaliser=normaliser_of(run),
-        batch_size=count,
-        pad=augment.pad if augmented else 0,
-        crop=augment.crop if augmented else size,
-        flip=augment.flip and augmented,
-        cutout=augment.cutout if augmented else 0,
-        order_seed=seed,
-        augmentation_seed=seed,
-    )
-    pixels_NCHW, labels_N = batches.pixels(0, 0)
-    labels = np.asarray(labels_N)
-    save(samples(pixels_NCHW, labels, run.facts.classes), out)
+    pixels_NCHW, labels_N = train_batches(prepared, augmented=augmented).pixels(0, 0)
+    save(samples(pixels_NCHW, labels_N.numpy(), prepared.run.facts.classes), out)

@@ -28,8 +28,7 @@ class Recorder:
 
     def log(self, line: str) -> None:
         """Append a line to log.txt, with the time of day."""
-        with (self.folder.path / LOG).open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+        self.folder.append_line(LOG, f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}")
 
     def on_step(self, record: StepRecord) -> None:
         """Log the loss of the first and every hundredth step, as the notes' training prints it."""

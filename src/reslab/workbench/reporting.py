@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import zlib
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -31,9 +33,8 @@ from reslab.workbench.run import Run
 
 def store_evaluation(run: Run, evaluation: Evaluation) -> None:
     """Keep what the test showed: metrics of each set of weights, and the worst mistakes."""
-    metrics = run.metrics
-    metrics["test"] = {scored.use: scored.metrics.to_json() for scored in evaluation.scored}
-    run.folder.write_json(METRICS, metrics)
+    test = {scored.use: scored.metrics.to_json() for scored in evaluation.scored}
+    run.folder.write_json(METRICS, {**run.metrics, "test": test})
     probabilities_NK = evaluation.scored[0].probabilities_NK()
     predicted_N = probabilities_NK.argmax(axis=1)
     confidence_N = probabilities_NK.max(axis=1)
@@ -106,7 +107,7 @@ def _read_mistakes(run: Run) -> tuple[Mistake, ...]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return _mistakes_of(archive, run.classes)
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile, zlib.error) as error:
         raise UserError(
             f"{path} is damaged", remedy="delete it and report again, or restore it"
         ) from error
@@ -156,9 +157,11 @@ def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:
     status = metrics.get("status", "unfinished")
     if status != "finished":
         notes.append(f"This run is {status}: it did not reach its end.")
+    if "test" not in metrics:
+        notes.append("It was not tested.")
     if run.spec.facts.val_images == 0:
         notes.append("It was trained without validation, so that best and last are the same.")
-    openings = len(metrics.get("test_openings", []))
+    openings = len(run.folder.read_openings())
     if openings > 1:
         notes.append(
             f"The test split was opened {openings} times; choosing among runs by it would make "

@@ -11,6 +11,7 @@ from typing import Any
 
 from reslab.catalog.datasets import DataCard
 from reslab.catalog.nets import Shortcut, Stem
+from reslab.data.batches import TrainBatches
 from reslab.data.catalog import open_source
 from reslab.data.normalise import Normaliser, measure_normaliser
 from reslab.data.source import DataSource, Images
@@ -21,7 +22,14 @@ from reslab.models.cost import measure_cost
 from reslab.models.create import create_model, find_net
 from reslab.models.resnet import ResNet
 from reslab.spec.resolved import ResolvedRun
-from reslab.spec.run import DataSpec, EngineSpec, ModelSpec, RunSpec, TrainingSpec
+from reslab.spec.run import (
+    DataSpec,
+    EngineSpec,
+    ModelSpec,
+    RunSpec,
+    ScheduleSpec,
+    TrainingSpec,
+)
 from reslab.spec.text import Document, build, merge
 
 # Below this side, in pixels, the imagenet stem would leave too little to see.
@@ -45,20 +53,21 @@ class Prepared:
     validation: Images
 
 
-def resolve(spec: RunSpec, source: DataSource | None = None) -> Prepared:
+def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     """Read the training split, look at the machine, decide what is open.
 
     Args:
         spec: what was asked.
-        source: a data set of one's own, in place of the one that the spec names.
+        source: a data set of one's own, or a name, in place of the one that the spec names.
 
     Raises:
         UserError: where data or machine cannot give what was asked.
     """
-    if source is None:
-        source = open_source(spec.data.name, spec.data.root)
+    if source is None or isinstance(source, str):
+        source = open_source(source or spec.data.name, spec.data.root)
     published = source.load_train()
     card = source.card
+    published.check_fits(card.channels, card.image_size, len(card.classes))
     data = _decide_data(spec.data, card, len(published))
     split = split_train(
         published.labels_N,
@@ -119,12 +128,36 @@ def normaliser_of(run: ResolvedRun) -> Normaliser:
     return Normaliser(run.facts.mean, run.facts.sd)
 
 
+def train_batches(prepared: Prepared, *, augmented: bool = True) -> TrainBatches:
+    """The training images in batches, as the run says, or without augmentation."""
+    run = prepared.run
+    augment = run.data.augment
+    return TrainBatches(
+        images=prepared.train,
+        normaliser=normaliser_of(run),
+        batch_size=run.training.batch_size,
+        pad=augment.pad if augmented else 0,
+        crop=augment.crop if augmented else run.facts.image_size,
+        flip=augment.flip and augmented,
+        cutout=augment.cutout if augmented else 0,
+        order_seed=run.seeds.order,
+        augmentation_seed=run.seeds.augmentation,
+    )
+
+
 def _decide_data(asked: DataSpec, card: DataCard, images: int) -> Document:
     validation: float = asked.validation if asked.validation != "auto" else 0.1
     if asked.validation == "auto" and images >= 50_000:
         validation = 5000  # the papers' 45k/5k
     if isinstance(validation, float):
-        validation = round(validation * images)
+        count = round(validation * images)
+        if validation > 0 and count == 0:
+            raise UserError(
+                f"data.validation is less than one of {images} images",
+                received=str(validation),
+                remedy="set data.validation=0 if you want none",
+            )
+        validation = count
     augment = asked.augment
     # Half of the papers' 4 pixels of 32: short trainings gain from shifting less.
     pad = max(1, min(64, card.image_size // 16)) if augment.pad == "auto" else augment.pad
@@ -159,11 +192,29 @@ def _decide_training(asked: TrainingSpec, images: int) -> Document:
             received=str(batch_size),
             remedy="set training.batch_size=auto",
         )
+    epochs = _auto_epochs(images) if asked.epochs == "auto" else asked.epochs
+    _check_schedule(asked.schedule, epochs)
     return {
-        "epochs": _auto_epochs(images) if asked.epochs == "auto" else asked.epochs,
+        "epochs": epochs,
         "batch_size": batch_size,
         "lr": _auto_lr(asked.optimizer.kind, batch_size) if asked.lr == "auto" else asked.lr,
     }
+
+
+def _check_schedule(schedule: ScheduleSpec, epochs: int) -> None:
+    """Refuse what would never happen within the training."""
+    late = {
+        "warmup_epochs": [getattr(schedule, "warmup_epochs", 0)],
+        "milestones": getattr(schedule, "milestones", ()),
+    }
+    for name, values in late.items():
+        if any(value >= epochs and value >= 1 for value in values):
+            raise UserError(
+                f"training.schedule.{name} lies beyond the end of training",
+                expected=f"less than {epochs} epochs",
+                received=str(max(values)),
+                remedy="train for more epochs",
+            )
 
 
 def _auto_batch_size(images: int) -> int:

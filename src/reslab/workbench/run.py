@@ -13,6 +13,7 @@ from scipy.special import softmax
 
 from reslab.data.arrays import to_nchw
 from reslab.data.preprocess import decode_image
+from reslab.data.source import Images
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
 from reslab.inference.eager import compute_logits
@@ -87,20 +88,30 @@ class Run:
         self, pixels_NCHW: npt.NDArray[np.uint8], use: Use = "best"
     ) -> npt.NDArray[np.float32]:
         """Logits (N, K) of images that have the net's channels and size already."""
-        choices = {choice.setting: choice.value for choice in choose_engine(EngineSpec())}
-        runtime = Runtime(**{**choices, "precision": "fp32"})  # type: ignore[arg-type]
-        runtime.start()
-        model = runtime.place_model(self.model(use))
-        return compute_logits(model, pixels_NCHW, normaliser_of(self.spec), runtime)
+        runtime = self._runtime()
+        with runtime.active():
+            model = runtime.place_model(self.model(use))
+            return compute_logits(model, pixels_NCHW, normaliser_of(self.spec), runtime)
+
+    def _runtime(self) -> Runtime:
+        """This machine's engine, on the device that the run was trained on where it is there."""
+        try:
+            choices = choose_engine(EngineSpec(device=self.spec.engine.device))
+        except UserError:
+            choices = choose_engine(EngineSpec())
+        return Runtime(**{**{c.setting: c.value for c in choices}, "precision": "fp32"})  # type: ignore[arg-type]
 
     def predict(
-        self, images: npt.NDArray[np.uint8] | Sequence[str | Path], *, use: Use = "best"
+        self,
+        images: npt.NDArray[np.uint8] | str | Path | Sequence[str | Path],
+        *,
+        use: Use = "best",
     ) -> npt.NDArray[np.float64]:
         """Class probabilities (N, K), rows adding to 1, columns as in ``classes``.
 
         Args:
-            images: image files of any size, or uint8 pixels (N, H, W) or (N, H, W, C) of
-                exactly the size that the net was trained on.
+            images: an image file or several, of any size, or uint8 pixels (N, H, W) or
+                (N, H, W, C) of exactly the size that the net was trained on.
             use: see ``model``.
 
         Raises:
@@ -109,17 +120,11 @@ class Run:
         pixels_NCHW = (
             to_nchw(images, "NHWC", "images")
             if isinstance(images, np.ndarray)
-            else np.stack([self.decode(Path(image)) for image in _not_empty(images)])
+            else np.stack([self.decode(path) for path in _paths(images)])
         )
         facts = self.spec.facts
-        wanted = (facts.channels, facts.image_size, facts.image_size)
-        if pixels_NCHW.shape[1:] != wanted:
-            raise UserError(
-                "the images do not fit the net",
-                expected=f"(channels, rows, columns) of {wanted}",
-                received=str(pixels_NCHW.shape[1:]),
-                remedy="give image files, which are scaled as the run says",
-            )
+        unlabelled = Images(pixels_NCHW, np.zeros(len(pixels_NCHW), np.int64))
+        unlabelled.check_fits(facts.channels, facts.image_size, len(facts.classes))
         return self.probabilities(pixels_NCHW, use)
 
     def probabilities(
@@ -154,7 +159,13 @@ def load_run(path: str | Path) -> Run:
     return Run(folder, build(ResolvedRun, document, origin))
 
 
-def _not_empty(images: Sequence[str | Path]) -> Sequence[str | Path]:
-    if not images:
-        raise UserError("there are no images to predict", expected="at least one")
-    return images
+def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:
+    listed = [images] if isinstance(images, str | Path) else list(images)
+    if not listed or not all(isinstance(image, str | Path) for image in listed):
+        raise UserError(
+            "there are no images to predict",
+            expected="paths of image files, or one uint8 array",
+            received="nothing" if not listed else f"a list of {type(listed[0]).__name__}",
+            remedy="stack arrays with numpy.stack",
+        )
+    return [Path(image) for image in listed]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -11,15 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from reslab.data.batches import TrainBatches
 from reslab.data.source import DataSource
 from reslab.engine.machine import inspect_machine
 from reslab.engine.runtime import Runtime
-from reslab.errors import Interrupted, ReslabError
+from reslab.errors import Interrupted, UserError
 from reslab.evaluation.metrics import compute_metrics
 from reslab.inference.eager import compute_logits
 from reslab.runs.environment import describe_environment
-from reslab.runs.folder import ENVIRONMENT, METRICS, SPEC, RunFolder, check_free, new_path
+from reslab.runs.folder import ENVIRONMENT, METRICS, SPEC, RunFolder, check_free, run_name
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
@@ -28,7 +28,13 @@ from reslab.training.observers import Observer
 from reslab.workbench.evaluate import evaluate_run
 from reslab.workbench.recorder import Recorder
 from reslab.workbench.reporting import draw_run, store_evaluation
-from reslab.workbench.resolve import Prepared, build_model, normaliser_of, resolve
+from reslab.workbench.resolve import (
+    Prepared,
+    build_model,
+    normaliser_of,
+    resolve,
+    train_batches,
+)
 from reslab.workbench.run import Run
 from reslab.workbench.stopping import stop_on_signals
 
@@ -36,7 +42,7 @@ from reslab.workbench.stopping import stop_on_signals
 def train(
     spec: RunSpec | None = None,
     *,
-    data: DataSource | None = None,
+    data: DataSource | str | None = None,
     out: str | Path | None = None,
     observers: Sequence[Observer] = (),
 ) -> Run:
@@ -47,7 +53,7 @@ def train(
 
     Args:
         spec: what to run; None: the recipe ``fast`` on the bundled digits.
-        data: a data set of one's own, in place of the one that the spec names.
+        data: a data set of one's own, or a name, in place of the one that the spec names.
         out: the run's folder, new or empty; None: a new one under ``runs``.
         observers: told of steps and epochs.
 
@@ -58,44 +64,73 @@ def train(
     """
     if out is not None:
         check_free(Path(out))
+    if not isinstance(spec, RunSpec | None):
+        raise UserError(
+            "what to run is no specification",
+            expected="a RunSpec, such as reslab.recipe() gives",
+            received=type(spec).__name__,
+        )
     prepared = resolve(spec or RunSpec(), data)
     run = prepared.run
-    path = (
-        new_path(Path("runs"), run.data.name, run.model.name, datetime.now())
-        if out is None
-        else Path(out)
-    )
-    check_free(path)
     runtime = Runtime(**run.engine.model_dump())
-    runtime.start()
-    model = initial_model(run, runtime)
-    folder = RunFolder.create(path)
-    folder.write_text(SPEC, format_document(run.model_dump(mode="json")))
-    folder.write_json(ENVIRONMENT, describe_environment(asdict(inspect_machine())))
-    recorder = Recorder(folder)
-    try:
-        result = learn(prepared, model, runtime, [recorder, *observers])
-        if result.interrupted:
-            recorder.save_weights(model, is_best=not result.history)
-            recorder.log(f"interrupted at step {result.steps}")
-            folder.write_json(METRICS, _summary("interrupted", result))
-            raise Interrupted(f"interrupted at step {result.steps}; what was learned is in {path}")
-        folder.write_json(METRICS, _summary("finished", result))
-        finished = Run(folder, run)
-        evaluation = evaluate_run(
-            finished, uses=("best", "last"), source=prepared.source, opened_by="train"
+    with runtime.active():
+        model = initial_model(run, runtime)
+        folder = (
+            RunFolder.create_new(
+                Path("runs"), run_name(run.data.name, run.model.name, datetime.now())
+            )
+            if out is None
+            else RunFolder.create(Path(out))
         )
-        store_evaluation(finished, evaluation)
-        draw_run(finished)
-        recorder.log("finished")
-    except BaseException as error:
-        if not folder.read_metrics():
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            folder.write_json(METRICS, {"status": status, "reason": str(error)})
-        if isinstance(error, ReslabError):
-            recorder.log(str(error))
-        raise
+        folder.write_text(SPEC, format_document(run.model_dump(mode="json")))
+        folder.write_json(ENVIRONMENT, describe_environment(asdict(inspect_machine())))
+        recorder = Recorder(folder)
+        with stop_on_signals() as should_stop, _status_of_failure(folder, recorder):
+            result = learn(
+                prepared, model, runtime, [recorder, *observers], should_stop=should_stop
+            )
+            if result.interrupted:
+                without_validation = run.facts.val_images == 0
+                recorder.save_weights(model, is_best=without_validation or not result.history)
+                folder.write_json(METRICS, _summary("interrupted", result))
+                raise Interrupted(
+                    f"interrupted at step {result.steps}; what was learned is in {folder.path}"
+                )
+            # A second signal may still end the rest, which takes seconds.
+            folder.write_json(METRICS, _summary("trained", result))
+            finished = Run(folder, run)
+            _conclude(finished, prepared.source)
+            folder.write_json(METRICS, {**finished.metrics, "status": "finished"})
+            draw_run(finished)
+            recorder.log("finished")
     return finished
+
+
+def _conclude(run: Run, source: DataSource) -> None:
+    """Score both sets of weights on the test split, if the data set has one."""
+    if source.card.test_images == 0:
+        return
+    evaluation = evaluate_run(run, uses=("best", "last"), source=source, opened_by="train")
+    store_evaluation(run, evaluation)
+
+
+@contextmanager
+def _status_of_failure(folder: RunFolder, recorder: Recorder) -> Iterator[None]:
+    """Leave word in the folder of what ended a training, where training itself did not."""
+    try:
+        yield
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | Interrupted)
+        # A full disk may be the reason, and must not hide it.
+        with suppress(UserError):
+            metrics = {"epochs": len(recorder.history)} | folder.read_metrics()
+            if metrics.get("status") != "interrupted":
+                status = "interrupted" if stopped else "failed"
+                folder.write_json(METRICS, {**metrics, "status": status, "reason": str(error)})
+            recorder.log(str(error) or type(error).__name__)
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(f"interrupted; what was learned is in {folder.path}") from error
+        raise
 
 
 def initial_model(run: ResolvedRun, runtime: Runtime) -> nn.Module:
@@ -106,32 +141,23 @@ def initial_model(run: ResolvedRun, runtime: Runtime) -> nn.Module:
 
 
 def learn(
-    prepared: Prepared, model: nn.Module, runtime: Runtime, observers: Sequence[Observer]
+    prepared: Prepared,
+    model: nn.Module,
+    runtime: Runtime,
+    observers: Sequence[Observer] = (),
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> FitResult:
     """Train the model in place, as the resolved run says; see ``reslab.training.fit``."""
-    run = prepared.run
-    augment = run.data.augment
-    batches = TrainBatches(
-        images=prepared.train,
-        normaliser=normaliser_of(run),
-        batch_size=run.training.batch_size,
-        pad=augment.pad,
-        crop=augment.crop,
-        flip=augment.flip,
-        cutout=augment.cutout,
-        order_seed=run.seeds.order,
-        augmentation_seed=run.seeds.augmentation,
+    return fit(
+        model,
+        train_batches(prepared),
+        prepared.run.training,
+        runtime,
+        validate=_validator(prepared, runtime),
+        observers=observers,
+        should_stop=should_stop,
     )
-    with stop_on_signals() as should_stop:
-        return fit(
-            model,
-            batches,
-            run.training,
-            runtime,
-            validate=_validator(prepared, runtime),
-            observers=observers,
-            should_stop=should_stop,
-        )
 
 
 def _validator(prepared: Prepared, runtime: Runtime) -> Validate | None:
