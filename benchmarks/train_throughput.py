@@ -12,15 +12,16 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from contenders import CONTENDERS, DEFAULT_CONTENDERS
 from measure import (
     Worker,
     best_limits,
@@ -31,85 +32,16 @@ from measure import (
     spread,
     turns,
 )
-from peers import NOTE_BATCH, Epoch, NoteLoop, TunedLoop, Work, initial_model
+from peers import NOTE_BATCH, Work
 from reslab.catalog.datasets import DataCard
-from reslab.data.batches import TrainBatches
 from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
-from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
 from reslab.models.cost import measure_cost
-from reslab.models.create import create_model
 from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, ModelSpec, RunSpec, TrainingSpec
-from reslab.training.fit import fit
-from reslab.workbench.resolve import Prepared, normaliser_of, resolve
+from reslab.workbench.resolve import Prepared, build_model, resolve
 
 PAD = 4
-
-# glibc's own switches for what reslab's engine asks of it through mallopt.
-KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
-
-
-class Harness:
-    """reslab itself: ``fit`` on ``TrainBatches`` with the engine that was resolved here."""
-
-    def __init__(self, work: Work) -> None:
-        run = work.run
-        self._training = run.training
-        self._engine = run.engine
-        self._runtime = Runtime(**run.engine.model_dump())
-        # This process is the harness's own, and stays active to its end.
-        ExitStack().enter_context(self._runtime.active())
-        self._model = self._runtime.place_model(initial_model(run))
-        self._batches = TrainBatches(
-            images=work.images,
-            normaliser=normaliser_of(run),
-            batch_size=run.training.batch_size,
-            pad=run.data.augment.pad,
-            crop=run.data.augment.crop,
-            flip=run.data.augment.flip,
-            cutout=run.data.augment.cutout,
-        )
-
-    def prepare(self) -> dict[str, Any]:
-        """Nothing left to choose; tells what was resolved."""
-        return {
-            "batch_size": self._batches.batch_size,
-            "precision": self._engine.precision,
-            "memory_format": self._engine.memory_format,
-            "compile": self._engine.compile,
-            "augmentation": "reslab.data.batches, per-sample offsets",
-            "optimizer": "as the spec says: fused SGD, Nesterov, one-cycle",
-        }
-
-    def run_round(self, number: int) -> Epoch:
-        """One epoch, a whole training of its own on an order of its own."""
-        batches = replace(self._batches, order_seed=number, augmentation_seed=number)
-        result = fit(self._model, batches, self._training, self._runtime)
-        images = result.steps * batches.batch_size
-        return Epoch(images=images, steps=result.steps, loss=result.history[-1].train_loss)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A contender: what builds it in its process, and that process's environment."""
-
-    make: Callable[[Work], object]
-    what: str
-    environment: dict[str, str]
-
-
-CONTENDERS = {
-    "reslab": Entry(make=Harness, what="reslab.training.fit.fit", environment={}),
-    "tuned": Entry(make=TunedLoop, what="tuned stock loop, stock allocator", environment={}),
-    "tuned-keep": Entry(
-        make=TunedLoop,
-        what="the tuned loop, glibc told by its environment to keep freed memory",
-        environment=KEEP_FREED,
-    ),
-    "note": Entry(make=NoteLoop, what="the note's plain loop", environment={}),
-}
-DEFAULT_CONTENDERS = ("reslab", "tuned", "note")
 
 
 @dataclass(frozen=True)
@@ -222,17 +154,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         limits.append(measure_limits(threads=threads, quick=False))
     best = best_limits(limits)
     crop = run.data.augment.crop
-    cost = measure_cost(
-        lambda: create_model(
-            run.model.name,
-            num_classes=len(run.facts.classes),
-            in_channels=run.facts.channels,
-            stem=run.model.stem,
-            shortcut=run.model.shortcut,
-        ),
-        run.facts.channels,
-        crop,
-    )
+    cost = measure_cost(lambda: build_model(run), run.facts.channels, crop)
     speeds = {
         name: [entry["images_per_second"] for entry in contender["rounds"]]
         for name, contender in contenders.items()
