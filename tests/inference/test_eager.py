@@ -15,15 +15,6 @@ NORMALISER = Normaliser(MEAN, SD)
 PIXELS = np.random.default_rng(0).integers(0, 256, (11, 3, 7, 7)).astype(np.uint8)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tensors this small are slowed down by threads that wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def model():
     torch.manual_seed(0)

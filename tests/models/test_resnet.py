@@ -12,15 +12,6 @@ from reslab.models.resnet import ResNet
 TINY = {"num_classes": 3, "in_channels": 3, "stem": "small"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tensors this small are slowed down by threads that wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def tiny(depths=(1, 1), widths=(4, 8), **options):
     torch.manual_seed(0)
     return ResNet(BasicBlock, depths, widths, **(TINY | options))

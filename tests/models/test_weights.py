@@ -9,15 +9,6 @@ from reslab.models.create import create_model
 from reslab.models.weights import load_weights, weights_to_bytes
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tensors this small are slowed down by threads that wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def trained(seed=0, **options):
     """A net whose buffers are no longer those it starts with."""
     torch.manual_seed(seed)

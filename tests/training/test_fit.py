@@ -22,15 +22,6 @@ from reslab.training.fit import fit
 CHANNELS, CLASSES, BATCH, STEPS = 2, 3, 6, 4
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tensors this small are slowed down by threads that wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def tiny_model(seed=0):
     torch.manual_seed(seed)
     return ResNet(
