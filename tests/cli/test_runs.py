@@ -38,6 +38,25 @@ def test_runs_are_listed_the_best_first(
     assert "unfinished" in table
 
 
+def test_runs_are_compared_by_the_settings_in_which_they_differ(
+    trained: reslab.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(trained.path, tmp_path / name)
+    text = (tmp_path / "b" / "run.yaml").read_text()
+    assert "weight_decay: 0.0005" in text
+    (tmp_path / "b" / "run.yaml").write_text(
+        text.replace("weight_decay: 0.0005", "weight_decay: 0.25")
+    )
+    assert run(["runs", str(tmp_path), "--json"]) == 0
+    rows = {Path(r["run"]).name: r for r in json.loads(capsys.readouterr().out)["runs"]}
+    assert rows["a"]["settings"] == {"training.weight_decay": 0.0005}
+    assert rows["b"]["settings"] == {"training.weight_decay": 0.25}
+    assert rows["a"]["last_top1"] == trained.metrics["test"]["last"]["top1"]
+    assert run(["runs", str(tmp_path)]) == 0
+    assert "b: training.weight_decay=0.25" in capsys.readouterr().out
+
+
 def test_no_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["runs", str(tmp_path)]) == 0
     assert "no runs" in capsys.readouterr().out
