@@ -62,6 +62,17 @@ def test_the_same_data_by_name(digits_run: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)["n"] == 360
 
 
+def test_a_run_stopped_in_its_first_epoch_is_scored_all_the_same(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped = Path(shutil.copytree(digits_run, tmp_path / "stopped"))
+    (stopped / "metrics.json").write_text('{"status": "interrupted"}')
+    header = (stopped / "history.csv").read_text().splitlines()[0]
+    (stopped / "history.csv").write_text(header + "\n")
+    assert run(["evaluate", str(stopped)]) == 0
+    assert "test accuracy" in capsys.readouterr().out
+
+
 def test_evaluating_a_run_that_was_stopped_completes_its_report(
     digits_run: Path, tmp_path: Path
 ) -> None:

@@ -54,6 +54,13 @@ def test_a_folder_is_its_images_in_order(
     assert [Path(line.split(": ")[0]).name for line in lines] == ["C.PNG", "a.jpg", "b.png"]
 
 
+def test_a_run_is_no_folder_of_images(
+    trained: reslab.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["predict", str(trained.path), str(trained.path)]) == 2
+    assert "is a run, not a folder of images" in capsys.readouterr().err
+
+
 def test_one_bad_image_does_not_hide_the_others(
     trained: reslab.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

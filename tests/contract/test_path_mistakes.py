@@ -99,6 +99,7 @@ def test_out(capsys: Capture, tmp_path: Path, make: Callable[[Path], Path]) -> N
 CONFIGS = {
     "missing": None,
     "a folder": b"",
+    "empty": b"",
     "not YAML": b"data: [1",
     "a list": b"- 1\n- 2\n",
     "a number": b"3",

@@ -136,3 +136,8 @@ def test_an_unknown_key_of_a_kind_is_compared_with_that_kind():
     assert "did you mean training.optimizer.beta" in sentence
     (sentence,) = faults_of(nest("training.optimizer", {"kind": "sgd", "beta1": 0.5}))
     assert sentence.endswith("training.optimizer has kind, momentum, nesterov")
+
+
+def test_a_setting_without_its_section_is_found():
+    with pytest.raises(UserError, match=r"unknown setting lr; did you mean training\.lr\?"):
+        build(RunSpec, {"lr": 0.1})

@@ -251,8 +251,11 @@ def test_the_same_key_may_stand_in_two_sections():
     assert parse_document("a: {n: 1}\nb: {n: 2}", "x") == {"a": {"n": 1}, "b": {"n": 2}}
 
 
-def test_nothing_is_an_empty_document():
-    assert parse_document("", "x") == parse_document("# only a comment\n", "x") == {}
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "null"])
+def test_a_document_without_content_is_told(text):
+    # A command that failed into it leaves an empty file, which is not a wish for the defaults.
+    with pytest.raises(UserError, match="x is empty"):
+        parse_document(text, "x")
 
 
 @pytest.mark.parametrize(

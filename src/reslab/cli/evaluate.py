@@ -42,7 +42,8 @@ def evaluate(
     if data is None and split == "test" and "test" not in loaded.metrics:
         # The run was stopped before its own test: this is it.
         store_evaluation(loaded, result)
-        draw_run(loaded)
+        if loaded.history:
+            draw_run(loaded)
     for text in result.warnings:
         warn(text)
     document: dict[str, Any] = {

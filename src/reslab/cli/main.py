@@ -27,14 +27,15 @@ COMMANDS = (
         "evaluate",
         "reslab.cli.evaluate:app",
         "Score a run on the test or validation split.",
-        "Each opening of the test split is written into the run's metrics.json.",
+        "Each opening of the test split is written into the run's openings.jsonl.",
     ),
     (
         "predict",
         "reslab.cli.predict:app",
         "Classify image files with a run.",
-        "Images are turned to grey or colour and scaled as the run's net needs them. One that "
-        "cannot be read is told, the others are still classified, and the exit code is 2.",
+        "Images are turned to grey or colour and scaled as the run's net needs them; they should "
+        "look like what it was trained on, which `reslab data preview` shows. One that cannot be "
+        "read is told, the others are still classified, and the exit code is 2.",
     ),
     (
         "report",

@@ -94,6 +94,7 @@ def expand(images: tuple[Path, ...]) -> list[Path]:
         UserError: where there is nothing to classify.
     """
     from reslab.data.preprocess import SUFFIXES
+    from reslab.runs.folder import SPEC
 
     if not images:
         raise UserError("there is nothing to classify", remedy="give image files or a folder")
@@ -105,6 +106,10 @@ def expand(images: tuple[Path, ...]) -> list[Path]:
             # No folder, or none that can be read: decoding tells what is wrong with it.
             paths.append(path)
             continue
+        if (path / SPEC).is_file():
+            raise UserError(
+                f"{path} is a run, not a folder of images", remedy="give images after the run"
+            )
         if not inside:
             raise UserError(
                 f"the folder {path} holds no images",

@@ -148,7 +148,10 @@ def choose_threads(machine: Machine, asked: int | str) -> Choice:
     """
     if asked == "auto":
         threads = min(_TORCH_THREADS, machine.cpus)
-        return Choice(setting="threads", value=threads, reason=f"{machine.cpus} usable CPUs")
+        reason = f"{machine.cpus} usable CPUs"
+        if threads < machine.cpus:
+            reason = f"what torch was given, OMP_NUM_THREADS included, of {reason}"
+        return Choice(setting="threads", value=threads, reason=reason)
     if int(asked) > machine.cpus:
         raise UserError(
             "engine.threads is more than this process has CPUs",

@@ -58,10 +58,13 @@ def describe_faults(model: type[BaseModel], error: ValidationError) -> list[str]
             known = [name for owner in owners for name in owner.model_fields]
             dotted = ".".join([*path, key])
             near = nearest(key, known)
+            deeper = [n for n, _ in leaves(model) if n.endswith(f".{key}") and not path]
             faults[dotted] = _Fault(
                 unknown=key,
                 remedy=f"did you mean {'.'.join([*path, near])}?"
                 if near
+                else f"did you mean {deeper[0]}?"
+                if deeper
                 else f"{'.'.join(path) or 'a run'} has {', '.join(known)}",
             )
             continue

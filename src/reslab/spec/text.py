@@ -81,7 +81,11 @@ def parse_document(text: str, origin: str) -> Document:
             remedy="`reslab train --print-config` prints a valid one",
         ) from error
     if document is None:
-        document = {}
+        raise UserError(
+            f"{origin} is empty",
+            expected="a YAML mapping with sections such as data and training",
+            remedy="`reslab train --print-config` prints one",
+        )
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise UserError(
             f"{origin} is not a configuration",
