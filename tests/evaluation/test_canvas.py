@@ -60,7 +60,7 @@ def test_the_ground_is_the_paper_and_the_words_are_drawn():
 
 
 def test_data_uri_holds_the_png():
-    assert to_data_uri(message("x", LIGHT)).startswith("data:image/png;base64,iVBORw0KGgo")
+    assert to_data_uri(to_png(message("x", LIGHT))).startswith("data:image/png;base64,iVBORw0KGgo")
 
 
 def test_save_replaces_and_leaves_no_draft(tmp_path):

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from reslab.evaluation.canvas import DARK, LIGHT, to_data_uri
+from reslab.evaluation.canvas import DARK, LIGHT, to_data_uri, to_png
 from reslab.evaluation.figures import curves
 from reslab.evaluation.metrics import compute_metrics
 from reslab.evaluation.report import ReportData, Result, render_report
@@ -173,7 +173,7 @@ def test_mistakes_stand_with_the_surest_first(page):
 
 def test_both_themes_are_embedded(html, page):
     for theme in (LIGHT, DARK):
-        assert to_data_uri(curves(data().history, theme=theme, best_epoch=2)) in html
+        assert to_data_uri(to_png(curves(data().history, theme=theme, best_epoch=2))) in html
         assert f"--paper: {theme.paper}" in html
     assert len(page.all("picture")) == 2
     assert [s["media"] for s in page.all("source")] == [

@@ -145,9 +145,9 @@ def to_png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def to_data_uri(figure: Figure) -> str:
-    """The figure as a ``data:`` address, for pages that load nothing."""
-    return "data:image/png;base64," + base64.b64encode(to_png(figure)).decode("ascii")
+def to_data_uri(png: bytes) -> str:
+    """A PNG as a ``data:`` address, for pages that load nothing."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def save(figure: Figure, path: str | Path) -> None:

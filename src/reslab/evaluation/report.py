@@ -6,7 +6,6 @@ Numbers are turned into text here, so that the template only places them. All te
 
 from __future__ import annotations
 
-import base64
 import io
 import struct
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
-from reslab.evaluation.canvas import DARK, DPI, LIGHT, THIN, Theme, percent, to_png
+from reslab.evaluation.canvas import DARK, DPI, LIGHT, THIN, Theme, percent, to_data_uri, to_png
 from reslab.evaluation.figures import confusion, curves
 from reslab.evaluation.metrics import ClassMetrics, Interval, Metrics
 from reslab.evaluation.tiles import Mistake, worst
@@ -126,7 +125,9 @@ def _headline(results: Sequence[Result]) -> Result | None:
 def _picture(draw: Callable[[Theme], Figure], alt: str) -> _Picture:
     light, dark = (to_png(draw(theme)) for theme in (LIGHT, DARK))
     width, height = struct.unpack(">II", light[16:24])  # where a PNG tells its size
-    return _Picture(_uri(light), _uri(dark), width * 96 // DPI, height * 96 // DPI, alt)
+    return _Picture(
+        to_data_uri(light), to_data_uri(dark), width * 96 // DPI, height * 96 // DPI, alt
+    )
 
 
 def _pixels(mistake: Mistake) -> tuple[str, bool]:
@@ -138,11 +139,7 @@ def _pixels(mistake: Mistake) -> tuple[str, bool]:
         image = Image.fromarray(np.ascontiguousarray(pixels_CHW[0]))
     stream = io.BytesIO()
     image.save(stream, format="PNG", optimize=True)
-    return _uri(stream.getvalue()), max(image.size) < 100
-
-
-def _uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    return to_data_uri(stream.getvalue()), max(image.size) < 100
 
 
 def _tell_curves(history: Sequence[EpochRecord], best_epoch: int | None) -> str:

@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 
 from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
@@ -18,7 +17,7 @@ from reslab.data.split import split_train
 from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.metrics import Metrics, compute_metrics
 from reslab.runs.folder import OPENINGS
-from reslab.workbench.run import Run, Use
+from reslab.workbench.run import Run, Use, to_probabilities
 
 SplitName = Literal["test", "val"]
 
@@ -39,7 +38,7 @@ class Scored:
 
     def probabilities_NK(self) -> npt.NDArray[np.float64]:
         """Class probabilities (N, K)."""
-        return softmax(self.logits_NK.astype(np.float64), axis=1)
+        return to_probabilities(self.logits_NK)
 
 
 @dataclass(frozen=True)

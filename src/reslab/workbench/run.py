@@ -131,7 +131,7 @@ class Run:
         self, pixels_NCHW: npt.NDArray[np.uint8], use: Use = "best"
     ) -> npt.NDArray[np.float64]:
         """Class probabilities (N, K) of what ``logits`` takes."""
-        return softmax(self.logits(pixels_NCHW, use).astype(np.float64), axis=1)
+        return to_probabilities(self.logits(pixels_NCHW, use))
 
     def decode(self, image: Path) -> npt.NDArray[np.uint8]:
         """An image file as pixels (C, H, W) for this net; see ``decode_image``."""
@@ -157,6 +157,11 @@ def load_run(path: str | Path) -> Run:
             remedy="install the reslab that wrote it, named in environment.json",
         )
     return Run(folder, build(ResolvedRun, document, origin))
+
+
+def to_probabilities(logits_NK: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Softmax of each row, in float64 so that rows add to 1."""
+    return softmax(logits_NK.astype(np.float64), axis=1)
 
 
 def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:
