@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -233,6 +234,15 @@ def peak_flops(limits: Mapping[str, Any], precision: str, threads: int) -> float
     by_side = limits["gemm_tflops"][precision]
     best: float = max(by_threads[str(threads)] for by_threads in by_side.values())
     return best * 1e12
+
+
+def peak_bytes(*, reset: bool = False) -> int:
+    """The most memory that this process has held so far, or since the last reset (Linux)."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    high = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(high.split()[1]) * 1024
 
 
 def describe_machine() -> dict[str, Any]:

@@ -1,11 +1,12 @@
 import dataclasses
+import re
 import subprocess
 import sys
 
 import pytest
 
 from reslab.catalog.nets import NETS, SHORTCUTS, STEMS
-from reslab.models.blocks import BLOCKS
+from reslab.models.create import BLOCKS
 
 
 def test_no_name_is_used_twice():
@@ -24,8 +25,13 @@ def test_each_entry_is_complete_and_names_what_exists(net):
 
 @pytest.mark.parametrize("net", NETS, ids=lambda net: net.name)
 def test_the_name_tells_the_kind_and_the_depth(net):
-    kind = "plain" if net.shortcut == "none" else "resnet"
-    assert net.name == f"{kind}{2 * sum(net.depths) + 2}"
+    family, depth = re.fullmatch(r"(\D+?)(\d+)(?:_.*)?", net.name).groups()
+    assert family in {"resnet", "plain", "preact_resnet", "wide_resnet", "resnext"}
+    assert (family == "plain") == (net.shortcut == "none")
+    assert (family == "preact_resnet") == net.is_preactivation
+    assert (family == "resnext") == (net.groups > 1)
+    layers = 3 if "bottleneck" in net.block else 2
+    assert int(depth) == layers * sum(net.depths) + 2
 
 
 @pytest.mark.parametrize("net", NETS, ids=lambda net: net.name)
@@ -37,7 +43,8 @@ def test_the_stages_are_those_of_the_paper(net):
     else:
         assert net.widths == (16, 32, 64)
         assert len(set(net.depths)) == 1
-        assert net.shortcut in {"A", "none"}
+        projects = net.block == "preact_bottleneck"
+        assert net.shortcut in ({"B"} if projects else {"A", "none"})
         assert (net.num_classes, net.image_size) == (10, 32)
 
 

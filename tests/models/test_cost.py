@@ -24,20 +24,34 @@ def test_a_small_net_by_hand():
     by_name = {stage.name: stage for stage in cost.stages}
     assert by_name["conv1"].macs == stem
     assert by_name["layer1"] == StageCost(
-        name="layer1", output=(4, 5, 5), parameters=2 * 144 + 2 * 8, macs=first
+        name="layer1",
+        output=(4, 5, 5),
+        parameters=2 * 144 + 2 * 8,
+        macs=first,
+        # Each convolution's output for its norm, each ReLU's for what follows.
+        activation_bytes=4 * 25 * 4 * 4,
     )
     assert by_name["layer2"] == StageCost(
-        name="layer2", output=(8, 3, 3), parameters=288 + 576 + 32 + 3 * 16, macs=second
+        name="layer2",
+        output=(8, 3, 3),
+        parameters=288 + 576 + 32 + 3 * 16,
+        macs=second,
+        # And the projection's output.
+        activation_bytes=5 * 9 * 8 * 4,
     )
-    assert by_name["fc"] == StageCost(name="fc", output=(3,), parameters=27, macs=24)
+    assert by_name["fc"] == StageCost(
+        name="fc", output=(3,), parameters=27, macs=24, activation_bytes=8 * 4
+    )
+    assert by_name["conv1"].activation_bytes == 25 * 4
+    assert cost.activation_bytes == 100 + 2 * 400 + 1600 + 1440 + 32
     assert cost.macs == stem + first + second + 24
     assert cost.parameters == 36 + 8 + 304 + 944 + 27
 
 
 def test_stages_stand_in_the_order_of_the_forward_pass_and_sum_to_the_whole():
     cost = measure_cost(lambda: create_model("resnet14"), 3, 32)
-    names = [stage.name for stage in cost.stages]
-    assert [name for name in names if name not in {"relu", "maxpool", "avgpool"}] == [
+    names = [stage.name for stage in cost.stages if stage.parameters]
+    assert names == [
         "conv1",
         "bn1",
         "layer1",
@@ -94,6 +108,42 @@ def test_one_image_that_shrinks_to_one_pixel_is_counted():
     """In training mode batch norm would refuse it."""
     stages = measure_cost(lambda: create_model("resnet14"), 3, 4).stages
     assert next(stage for stage in stages if stage.name == "layer3").output == (64, 1, 1)
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "group"}, {"dropout": 0.5}, {"shortcut": "A"}])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "preact_resnet34", "plain18"])
+def test_a_real_training_step_keeps_the_same_activations(name, options):
+    """Counted apart: what autograd packs of a real forward, less what is there anyway."""
+    if name == "plain18":
+        options = {k: v for k, v in options.items() if k != "shortcut"}
+    model = create_model(name, in_channels=1, stem="small", num_classes=5, **options).train()
+
+    def kept(images):
+        sizes = {}
+        own = {t.data_ptr() for t in [*model.parameters(), *model.buffers()]}
+
+        def pack(tensor):
+            if tensor.data_ptr() not in own:
+                sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            logits = model(torch.rand(images, 1, 16, 16))
+        del logits
+        return sum(sizes.values())
+
+    cost = measure_cost(
+        lambda: create_model(name, in_channels=1, stem="small", num_classes=5, **options),
+        1,
+        16,
+    )
+    assert kept(4) - kept(2) == 2 * cost.activation_bytes
+
+
+def test_no_weight_is_drawn_on_the_meta_device():
+    state = torch.get_rng_state()
+    measure_cost(lambda: create_model("resnet14"), 3, 32)
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_an_image_that_the_net_cannot_take_is_refused():

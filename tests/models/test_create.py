@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -16,7 +18,19 @@ def build(name, **options):
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("resnet18", 11_689_512), ("resnet34", 21_797_672)]
+    ("name", "parameters"),
+    [
+        ("resnet18", 11_689_512),
+        ("resnet34", 21_797_672),
+        ("resnet50", 25_557_032),
+        ("resnet101", 44_549_160),
+        ("resnet152", 60_192_808),
+        ("wide_resnet50_2", 68_883_240),
+        ("wide_resnet101_2", 126_886_696),
+        ("resnext50_32x4d", 25_028_904),
+        ("resnext101_32x8d", 88_791_336),
+        ("resnext101_64x4d", 83_455_272),
+    ],
 )
 def test_imagenet_nets_have_the_published_number_of_parameters(name, parameters):
     assert count(build(name)) == parameters
@@ -30,11 +44,12 @@ def test_imagenet_nets_have_the_published_number_of_parameters(name, parameters)
         ("resnet44", 7, "0.66"),
         ("resnet56", 9, "0.85"),
         ("resnet110", 18, "1.7"),
+        ("resnet1202", 200, "19.4"),
     ],
 )
 def test_cifar_nets_have_the_parameters_of_table_6(name, n, millions):
     total = count(build(name))
-    assert f"{total / 1e6:.{len(millions) - 2}f}" == millions
+    assert f"{total / 1e6:.{len(millions.split('.')[1])}f}" == millions
     # Written out: stem, three stages of 2n convolutions with their norms, head.
     stages = sum(
         9 * before * width + (2 * n - 1) * 9 * width**2 + 2 * n * 2 * width
@@ -63,7 +78,7 @@ def test_the_weighted_layers_are_as_many_as_the_name_says(net):
         for key, tensor in build(net.name).state_dict().items()
         if tensor.ndim >= 2 and "downsample" not in key
     ]
-    assert len(weights) == int(net.name.lstrip("resntplai"))
+    assert len(weights) == int(re.search(r"\d+", net.name)[0])
 
 
 def test_options_reach_the_net():

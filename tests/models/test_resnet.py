@@ -121,7 +121,7 @@ def test_plain_nets_have_the_weights_of_option_a_and_no_addition():
     for model in (plain, residual):
         for module in model.modules():
             if isinstance(module, BasicBlock):
-                nn.init.zeros_(module.last_norm().weight)
+                nn.init.zeros_(module.branch_end().weight)
         model.eval()
     assert torch.equal(plain(x), plain(-x))
     assert not torch.equal(residual(x), residual(-x))
@@ -169,7 +169,7 @@ def test_it_is_an_ordinary_fp32_contiguous_module_and_follows_the_seed():
         ({"in_channels": -1}, r"in_channels must be .*: received \[-1\]"),
         ({"depths": (1, 1, 1)}, r"same stages: received 3 depths and 2 widths"),
         ({"stem": "big"}, r"unknown stem 'big': expected one of imagenet, small"),
-        ({"shortcut": "C"}, r"unknown shortcut 'C': expected one of A, B, conv3x3, none"),
+        ({"shortcut": "D"}, r"unknown shortcut 'D': expected one of A, B, C, conv3x3, none"),
         (
             {"shortcut": "none", "zero_init_residual": True},
             r"needs a shortcut: received shortcut none.*; turn zero_init_residual off",

@@ -19,7 +19,7 @@ from reslab.data.source import Images
 
 # What the numbers are drawn for: numpy takes [seed, epoch] and [seed, epoch, 0] for the same
 # seed, so that without a purpose the shuffle and a step's augmentation would draw the same.
-_ORDER, _AUGMENTATION = 0, 1
+_ORDER, _AUGMENTATION, _DRAWS = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,14 @@ class TrainBatches:
         """The batch of step 0 … steps_per_epoch - 1 of an epoch counted from 0."""
         pixels_NCHW, labels_N = self.pixels(epoch, step)
         return Batch(self.normaliser(pixels_NCHW), labels_N)
+
+    def draws_seed(self, epoch: int, step: int) -> int:
+        """Seed of what the net itself draws in a step: dropout and stochastic depth."""
+        return int(
+            np.random.SeedSequence([_DRAWS, self.augmentation_seed, epoch, step])
+            .generate_state(1, np.uint64)
+            .item()
+        )
 
 
 @lru_cache(maxsize=2)

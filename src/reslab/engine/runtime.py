@@ -22,6 +22,8 @@ class Runtime:
         memory_format: ``contiguous`` or ``channels_last``.
         threads: threads on the CPU.
         compile: compile the net before training.
+        checkpoint_segments: segments of the net whose activations are computed again in the
+            backward; 0: none.
     """
 
     device: str = "cpu"
@@ -29,6 +31,7 @@ class Runtime:
     memory_format: str = "channels_last"
     threads: int = 1
     compile: bool = False
+    checkpoint_segments: int = 0
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -44,6 +47,11 @@ class Runtime:
             yield
         finally:
             torch.set_num_threads(before)
+
+    def own_random_state(self) -> contextlib.AbstractContextManager[None]:
+        """Within the context torch's generators may be seeded; afterwards they are as before."""
+        devices = range(torch.cuda.device_count()) if self.device == "cuda" else []
+        return torch.random.fork_rng(devices=devices)
 
     def place_model(self, model: nn.Module) -> nn.Module:
         """The model on the device, its weights in the layout."""

@@ -1,4 +1,4 @@
-"""The residual block, written out, and the shortcuts that let it change shape.
+"""The residual blocks of the first paper, written out: norm and activation after convolution.
 
 Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns.
 Sub-module names equal torchvision's, so that its published weights fit.
@@ -6,90 +6,74 @@ Sub-module names equal torchvision's, so that its published weights fit.
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from collections.abc import Callable
+from functools import partial
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reslab.catalog.nets import SHORTCUTS, Shortcut
-from reslab.errors import UserError
+from reslab.catalog.nets import Shortcut
+from reslab.models.layers import MakeActivation, MakeNorm, convolution
+from reslab.models.shortcuts import make_shortcut
+from reslab.ops.stochastic_depth import StochasticDepth
+
+RELU: MakeActivation = partial(nn.ReLU, inplace=True)
 
 
-def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps H and W at stride 1; no bias, since a norm follows."""
-    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+class Block(nn.Module):
+    """What the net asks of a block: derive your own from it and pass its class.
 
-
-class PaddedIdentity(nn.Module):
-    """Shortcut A: every ``stride``-th pixel, new channels filled with zeros; no parameters.
-
-    Source: He et al. 2015, section 3.3, option A.
+    Attributes:
+        out_channels: channels of what it gives.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.new_channels = out_channels - in_channels
-        self.stride = stride
+    out_channels: int
 
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C + new channels, ceil(H / stride), ceil(W / stride))."""
-        strided = x_NCHW[:, :, :: self.stride, :: self.stride]
-        return F.pad(strided, (0, 0, 0, 0, 0, self.new_channels))
+    def branch_end(self) -> nn.Module:
+        """The last module of the residual branch that has weights: F(x) = 0 with them zero."""
+        raise NotImplementedError
 
 
-def make_shortcut(
-    kind: Shortcut, in_channels: int, out_channels: int, stride: int
-) -> nn.Module | None:
-    """The module on the shortcut of a block, or None where the input passes as it is.
-
-    Args:
-        kind: ``A`` zero-padded identity, ``B`` strided 1x1 convolution and batch norm,
-            ``conv3x3`` strided 3x3 convolution and batch norm; ``none`` has no shortcut.
-        in_channels: channels of the block's input.
-        out_channels: channels of the block's output.
-        stride: the block's stride.
-
-    Raises:
-        UserError: for an unknown kind.
-    """
-    if kind not in SHORTCUTS:
-        raise UserError(f"unknown shortcut {kind!r}", expected=f"one of {', '.join(SHORTCUTS)}")
-    if kind == "none" or (stride == 1 and in_channels == out_channels):
-        return None
-    if kind == "A":
-        if out_channels < in_channels:
-            raise UserError(
-                f"shortcut A cannot reduce {in_channels} channels to {out_channels}",
-                remedy="use shortcut B",
-            )
-        return PaddedIdentity(in_channels, out_channels, stride)
-    convolution = (
-        conv3x3(in_channels, out_channels, stride)
-        if kind == "conv3x3"
-        else nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
-    )
-    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
+MakeBlock = Callable[..., Block]
+"""Makes a block from (in_channels, channels, stride) and the keywords shortcut, norm,
+activation and stochastic_depth; those of pre-activation take ``preactivate`` too."""
 
 
-class BasicBlock(nn.Module):
-    """conv3x3-BN-ReLU-conv3x3-BN, plus the shortcut, then ReLU.
+class BasicBlock(Block):
+    """conv3x3-norm-ReLU-conv3x3-norm, plus the shortcut, then ReLU.
 
     Source: He et al. 2015, figure 2 and equation 1: y = ReLU(F(x) + shortcut(x)).
     With shortcut ``none`` the addition is left out: the plain twin, y = ReLU(F(x)).
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of both convolutions and of the output.
+        stride: of the first convolution.
+        shortcut: see ``reslab.models.shortcuts.make_shortcut``.
+        norm: makes a norm from its number of channels.
+        activation: makes the nonlinearity that the formulas call ReLU.
+        stochastic_depth: probability that the branch is left out in training.
     """
 
-    expansion: ClassVar[int] = 1
-
     def __init__(
-        self, in_channels: int, channels: int, stride: int = 1, shortcut: Shortcut = "B"
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int = 1,
+        *,
+        shortcut: Shortcut = "B",
+        norm: MakeNorm = nn.BatchNorm2d,
+        activation: MakeActivation = RELU,
+        stochastic_depth: float = 0.0,
     ) -> None:
         super().__init__()
-        self.conv1 = conv3x3(in_channels, channels, stride)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = conv3x3(channels, channels)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = make_shortcut(shortcut, in_channels, channels, stride)
+        self.out_channels = channels
+        self.conv1 = convolution(in_channels, channels, 3, stride, norm=norm)
+        self.bn1 = norm(channels)
+        self.conv2 = convolution(channels, channels, 3, norm=norm)
+        self.bn2 = norm(channels)
+        self.relu = activation()
+        self.downsample = make_shortcut(shortcut, in_channels, channels, stride, norm)
+        self.stochastic_depth = StochasticDepth(stochastic_depth)
         self.is_residual = shortcut != "none"
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -97,25 +81,85 @@ class BasicBlock(nn.Module):
         out = self.relu(self.bn1(self.conv1(x_NCHW)))
         out = self.bn2(self.conv2(out))
         if self.is_residual:
+            out = self.stochastic_depth(out)
             out += x_NCHW if self.downsample is None else self.downsample(x_NCHW)
         relu: Tensor = self.relu(out)
         return relu
 
-    def last_norm(self) -> nn.BatchNorm2d:
-        """The norm that ends the residual branch; zero-initialising it makes F(x) = 0."""
-        return self.bn2
+    def branch_end(self) -> nn.Module:
+        """The second norm, or the convolution before it where there is no norm."""
+        return self.conv2 if isinstance(self.bn2, nn.Identity) else self.bn2
 
 
-class MakesBlocks(Protocol):
-    """What the net asks of a block's class; write another with these and pass it."""
+class Bottleneck(Block):
+    """conv1x1-norm-ReLU-conv3x3-norm-ReLU-conv1x1-norm, plus the shortcut, then ReLU.
 
-    expansion: int
-    """Channels that come out, over ``channels``."""
+    Source: He et al. 2015, figure 5; groups: Xie et al. 2017, figure 3c.
 
-    def __call__(
-        self, in_channels: int, channels: int, stride: int, shortcut: Shortcut
-    ) -> nn.Module:
-        """A block; its ``last_norm()``, if it has one, is what zero initialisation zeroes."""
+    Args:
+        in_channels: channels of the input.
+        channels: channels of the stage, a quarter of those of the output.
+        stride: of the 3x3 convolution, as in torchvision, or of the first 1x1.
+        shortcut: see ``reslab.models.shortcuts.make_shortcut``.
+        norm: makes a norm from its number of channels.
+        activation: makes the nonlinearity that the formulas call ReLU.
+        stochastic_depth: probability that the branch is left out in training.
+        groups: groups of the 3x3 convolution.
+        width_per_group: channels of each group of it in a stage of 64 channels.
+        stride_in_1x1: let the first 1x1 convolution take the stride, as the paper has it.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int = 1,
+        *,
+        shortcut: Shortcut = "B",
+        norm: MakeNorm = nn.BatchNorm2d,
+        activation: MakeActivation = RELU,
+        stochastic_depth: float = 0.0,
+        groups: int = 1,
+        width_per_group: int = 64,
+        stride_in_1x1: bool = False,
+    ) -> None:
+        super().__init__()
+        width = bottleneck_width(channels, groups, width_per_group)
+        strides = (stride, 1) if stride_in_1x1 else (1, stride)
+        self.out_channels = channels * self.expansion
+        self.conv1 = convolution(in_channels, width, 1, strides[0], norm=norm)
+        self.bn1 = norm(width)
+        self.conv2 = convolution(width, width, 3, strides[1], groups=groups, norm=norm)
+        self.bn2 = norm(width)
+        self.conv3 = convolution(width, self.out_channels, 1, norm=norm)
+        self.bn3 = norm(self.out_channels)
+        self.relu = activation()
+        self.downsample = make_shortcut(shortcut, in_channels, self.out_channels, stride, norm)
+        self.stochastic_depth = StochasticDepth(stochastic_depth)
+        self.is_residual = shortcut != "none"
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, 4 channels, ceil(H / stride), ceil(W / stride))."""
+        out = self.relu(self.bn1(self.conv1(x_NCHW)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        if self.is_residual:
+            out = self.stochastic_depth(out)
+            out += x_NCHW if self.downsample is None else self.downsample(x_NCHW)
+        relu: Tensor = self.relu(out)
+        return relu
+
+    def branch_end(self) -> nn.Module:
+        """The third norm, or the convolution before it where there is no norm."""
+        return self.conv3 if isinstance(self.bn3, nn.Identity) else self.bn3
 
 
-BLOCKS: dict[str, MakesBlocks] = {"basic": BasicBlock}
+def bottleneck_width(channels: int, groups: int, width_per_group: int) -> int:
+    """Channels of the 3x3 convolution: 64 a group and wider in proportion to the stage.
+
+    >>> bottleneck_width(64, 1, 64), bottleneck_width(128, 32, 4)
+    (64, 256)
+    """
+    return int(channels * width_per_group / 64) * groups

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
 
+from reslab.catalog import nets
 from reslab.catalog.names import find
-from reslab.catalog.nets import NETS, Net, Shortcut, Stem
-from reslab.models.blocks import BLOCKS
+from reslab.catalog.nets import NETS, Activation, Initialisation, Net, Norm, Shortcut, Stem
+from reslab.errors import UserError
+from reslab.models.blocks import BasicBlock, Bottleneck, MakeBlock
+from reslab.models.preact import PreActBasicBlock, PreActBottleneck
 from reslab.models.resnet import ResNet
+
+BLOCKS: dict[nets.Block, MakeBlock] = {
+    "basic": BasicBlock,
+    "bottleneck": Bottleneck,
+    "preact_basic": PreActBasicBlock,
+    "preact_bottleneck": PreActBottleneck,
+}
 
 
 def find_net(name: str) -> Net:
@@ -22,8 +34,8 @@ def find_net(name: str) -> Net:
 def list_models(pattern: str = "*") -> list[str]:
     """Names of all nets that match a shell-style pattern, in the table's order.
 
-    >>> list_models("resnet1*")
-    ['resnet18', 'resnet14', 'resnet110']
+    >>> list_models("resnet1??")
+    ['resnet101', 'resnet152', 'resnet110']
     """
     return [net.name for net in NETS if fnmatchcase(net.name, pattern)]
 
@@ -33,31 +45,77 @@ def create_model(
     *,
     num_classes: int | None = None,
     in_channels: int = 3,
+    weights: str | Path | None = None,
     stem: Stem | None = None,
     shortcut: Shortcut | None = None,
+    norm: Norm = "batch",
+    activation: Activation = "relu",
+    dropout: float = 0.0,
+    stochastic_depth: float = 0.0,
     zero_init_residual: bool = False,
+    stride_in_1x1: bool = False,
+    initialisation: Initialisation = "kaiming_fan_out",
 ) -> ResNet:
-    """A net by its name, freshly initialised: an ordinary contiguous fp32 module.
+    """A net by its name, freshly initialised or with weights: a contiguous fp32 module.
 
     Args:
         name: see ``list_models``.
         num_classes: width of the head; None: that of the data the net was published with.
         in_channels: channels of the images.
+        weights: ``imagenet``, a file or a run, see ``reslab.models.pretrained``.
         stem: ``imagenet`` or ``small``; None: the net's own.
-        shortcut: ``A``, ``B``, ``conv3x3`` or ``none``; None: the net's own.
-        zero_init_residual: see ``ResNet``.
+        shortcut: ``A``, ``B``, ``C``, ``conv3x3`` or ``none``; None: the net's own.
+        norm: see ``ResNet``, as all that follow.
+        activation: the nonlinearity throughout.
+        dropout: before the head.
+        stochastic_depth: of the last residual branch.
+        zero_init_residual: start every residual branch at zero.
+        stride_in_1x1: bottlenecks halve the image in their first 1x1 convolution, as the
+            first paper has it, instead of in the 3x3 one, as torchvision has it.
+        initialisation: scheme of the first weights.
 
     Raises:
         UserError: for an unknown name or an option that has no meaning for the net.
     """
     net = find_net(name)
-    return ResNet(
-        BLOCKS[net.block],
+    if net.shortcut == "none" and shortcut not in (None, "none"):
+        raise UserError(
+            f"{name} is a plain net and has no shortcut",
+            received=f"shortcut {shortcut}",
+            remedy=f"create {name.replace('plain', 'resnet')}",
+        )
+    model = ResNet(
+        _block_of(net, stride_in_1x1=stride_in_1x1),
         net.depths,
         net.widths,
         num_classes=net.num_classes if num_classes is None else num_classes,
         in_channels=in_channels,
         stem=net.stem if stem is None else stem,
         shortcut=net.shortcut if shortcut is None else shortcut,
+        norm=norm,
+        activation=activation,
+        dropout=dropout,
+        stochastic_depth=stochastic_depth,
         zero_init_residual=zero_init_residual,
+        initialisation=initialisation,
+        preactivation=net.is_preactivation,
     )
+    return model
+
+
+def _block_of(net: Net, *, stride_in_1x1: bool) -> MakeBlock:
+    block = BLOCKS[net.block]
+    if "bottleneck" in net.block:
+        return partial(
+            block,
+            groups=net.groups,
+            width_per_group=net.width_per_group,
+            stride_in_1x1=stride_in_1x1,
+        )
+    if stride_in_1x1:
+        raise UserError(
+            f"stride_in_1x1 has no meaning for {net.name}",
+            received="basic blocks, which have no 1x1 convolution",
+            remedy="turn stride_in_1x1 off or choose a net of 50 layers and more",
+        )
+    return block

@@ -2,17 +2,53 @@
 
 Everything that differs between the members of the family is an argument; the table of
 members is ``reslab.catalog.nets``. Plain nets are ``shortcut="none"``.
+
+Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns, ``D`` numbers
+of an embedding, ``K`` classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from reslab.catalog.nets import STEMS, Shortcut, Stem
+from reslab.catalog.names import check_name
+from reslab.catalog.nets import STEMS, Activation, Initialisation, Norm, Shortcut, Stem
 from reslab.errors import UserError
-from reslab.models.blocks import MakesBlocks
+from reslab.models.blocks import Block, MakeBlock
+from reslab.models.initialise import initialise, silence
+from reslab.models.layers import (
+    MakeActivation,
+    MakeNorm,
+    convolution,
+    find_activation,
+    find_norm,
+)
+from reslab.models.preact import PreActivation
+from reslab.ops.recompute import run_in_segments, split_evenly
+from reslab.ops.stochastic_depth import linear_decay
+
+
+class Stage(nn.Sequential):
+    """Blocks in a row, run as they are or in segments that are computed again.
+
+    Attributes:
+        segments: blocks in each segment, see ``reslab.ops.recompute``; empty: keep all.
+    """
+
+    segments: tuple[int, ...] = ()
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """The last block's output."""
+        if self.segments and torch.is_grad_enabled():
+            return run_in_segments(tuple(self), x_NCHW, self.segments)
+        for block in self:
+            x_NCHW = block(x_NCHW)
+        return x_NCHW
 
 
 class ResNet(nn.Module):
@@ -21,25 +57,35 @@ class ResNet(nn.Module):
     Sub-module names equal torchvision's ``ResNet``: conv1, bn1, layer1 … layerS, fc.
 
     Args:
-        block: the residual block's class.
+        block: the residual block's class, one of reslab's or your own; see
+            ``reslab.models.blocks.MakeBlock``.
         depths: blocks in each stage.
         widths: channels of each stage; every stage after the first halves H and W.
         num_classes: K, the width of the head.
         in_channels: channels of the images (1 grey, 3 colour, or any number).
         stem: ``imagenet``: 7x7 convolution of stride 2 and a 3x3 max pool of stride 2;
             ``small``: 3x3 convolution of stride 1 and no pool (He et al. 2015, section 4.2).
-        shortcut: see ``reslab.models.blocks.make_shortcut``.
-        zero_init_residual: start each residual branch at F(x) = 0 by a zero scale in its
-            last norm (Goyal et al., arXiv 1706.02677, section 5.1).
+        shortcut: see ``reslab.models.shortcuts.make_shortcut``.
+        norm: ``batch``, ``group``, ``none``, or what makes a norm from its channels.
+        activation: a name of ``reslab.models.layers.ACTIVATIONS``, or what makes a module.
+        dropout: probability that a number of the embedding is zeroed before the head in
+            training (Hinton et al., arXiv 1207.0580).
+        stochastic_depth: probability that the last residual branch is left out in training;
+            earlier ones in proportion to their position (Huang et al., arXiv 1603.09382).
+        zero_init_residual: start each residual branch at F(x) = 0 by zeroing the last module
+            of it that has weights (Goyal et al., arXiv 1706.02677, section 5.1).
+        initialisation: see ``reslab.models.initialise.SCHEMES``.
+        preactivation: the blocks are of ``reslab.models.preact``: the first goes without its
+            own activation and a last one stands before the pool (arXiv 1603.05027, appendix).
 
     Raises:
-        UserError: for sizes below 1, an unknown stem or shortcut, or zero initialisation
-            of a plain net, whose output would be zero for ever.
+        UserError: for sizes below 1, probabilities outside [0, 1), unknown names, or what
+            needs a shortcut in a plain net.
     """
 
     def __init__(
         self,
-        block: MakesBlocks,
+        block: MakeBlock,
         depths: Sequence[int],
         widths: Sequence[int],
         *,
@@ -47,75 +93,175 @@ class ResNet(nn.Module):
         in_channels: int = 3,
         stem: Stem = "imagenet",
         shortcut: Shortcut = "B",
+        norm: Norm | MakeNorm = "batch",
+        activation: Activation | MakeActivation = "relu",
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
         zero_init_residual: bool = False,
+        initialisation: Initialisation = "kaiming_fan_out",
+        preactivation: bool = False,
     ) -> None:
         super().__init__()
         _check_sizes(depths, widths, num_classes, in_channels)
-        if stem not in STEMS:
-            raise UserError(f"unknown stem {stem!r}", expected=f"one of {', '.join(STEMS)}")
-        if zero_init_residual and shortcut == "none":
-            raise UserError(
-                "zero_init_residual needs a shortcut",
-                received="shortcut none, with which the net would only ever give zeros",
-                remedy="turn zero_init_residual off or choose another shortcut",
+        _check_probabilities(dropout=dropout, stochastic_depth=stochastic_depth)
+        check_name(stem, STEMS, "stem")
+        if shortcut == "none":
+            _check_plain(
+                zero_init_residual=zero_init_residual, stochastic_depth=stochastic_depth > 0
             )
+        make_norm, make_activation = find_norm(norm), find_activation(activation)
         channels = widths[0]
-        if stem == "imagenet":
-            self.conv1 = nn.Conv2d(in_channels, channels, 7, 2, padding=3, bias=False)
-            self.maxpool: nn.Module = nn.MaxPool2d(3, 2, padding=1)
-        else:
-            self.conv1 = nn.Conv2d(in_channels, channels, 3, 1, padding=1, bias=False)
-            self.maxpool = nn.Identity()
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
+        kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
+        self.conv1 = convolution(in_channels, channels, kernel, stride, norm=make_norm)
+        self.bn1 = make_norm(channels)
+        self.relu = make_activation()
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "imagenet" else nn.Identity()
         self.stage_names = tuple(f"layer{i}" for i in range(1, len(depths) + 1))
+        left_out = iter(linear_decay(stochastic_depth, sum(depths)))
         for i, (name, depth, width) in enumerate(
             zip(self.stage_names, depths, widths, strict=True)
         ):
-            blocks = []
+            blocks: list[Block] = []
             for j in range(depth):
-                stride = 2 if i > 0 and j == 0 else 1
-                blocks.append(block(channels, width, stride, shortcut))
-                channels = width * block.expansion
-            self.add_module(name, nn.Sequential(*blocks))
+                first: dict[str, Any] = (
+                    {"preactivate": False} if preactivation and i == j == 0 else {}
+                )
+                blocks.append(
+                    block(
+                        channels,
+                        width,
+                        2 if i > 0 and j == 0 else 1,
+                        shortcut=shortcut,
+                        norm=make_norm,
+                        activation=make_activation,
+                        stochastic_depth=next(left_out),
+                        **first,
+                    )
+                )
+                channels = blocks[-1].out_channels
+            self.add_module(name, Stage(*blocks))
+        self.post = (
+            PreActivation(channels, make_norm, make_activation) if preactivation else nn.Identity()
+        )
         self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
-        self._initialise(zero_init_residual)
-
-    def _initialise(self, zero_init_residual: bool) -> None:
-        # He et al., arXiv 1502.01852, equation 15, in the fan-out mode that torchvision uses.
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise(self, initialisation)
         if zero_init_residual:
             for module in self.modules():
-                last_norm = getattr(module, "last_norm", None)
-                if callable(last_norm):
-                    nn.init.zeros_(last_norm().weight)
+                if isinstance(module, Block):
+                    silence(module.branch_end())
+
+    def stages(self) -> Iterator[Stage]:
+        """The stages in their order."""
+        for name in self.stage_names:
+            stage = self.get_submodule(name)
+            assert isinstance(stage, Stage)
+            yield stage
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Normalised images (N, in_channels, H, W), float, to logits (N, K)."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images_NCHW))))
-        for name in self.stage_names:
-            x = self.get_submodule(name)(x)
-        logits_NK: Tensor = self.fc(self.avgpool(x).flatten(1))
+        logits_NK: Tensor = self.fc(self.dropout(self.embed(images_NCHW)))
         return logits_NK
+
+    def embed(self, images_NCHW: Tensor) -> Tensor:
+        """Images (N, in_channels, H, W) to the pooled features (N, D) that the head sees."""
+        x = self._stem(images_NCHW)
+        for stage in self.stages():
+            x = stage(x)
+        return self.avgpool(self.post(x)).flatten(1)  # type: ignore[no-any-return]
+
+    def features(self, images_NCHW: Tensor) -> dict[str, Tensor]:
+        """What each stage gives, by name: ``stem``, then ``layer1`` … as (N, C, H, W)."""
+        found = {"stem": self._stem(images_NCHW)}
+        x = found["stem"]
+        for name in self.stage_names:
+            found[name] = x = self.get_submodule(name)(x)
+        return found
+
+    def replace_head(self, num_classes: int) -> None:
+        """A new head for other classes, freshly initialised where the old one lay.
+
+        Raises:
+            UserError: for less than one class.
+        """
+        _check_counts("num_classes", [num_classes])
+        old = self.fc
+        self.fc = nn.Linear(
+            old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype
+        )
+
+    def checkpoint_activations(self, segments: int | None = None) -> None:
+        """Keep less for the backward: segment ends only, the rest is computed again.
+
+        Args:
+            segments: how many, at least one a stage; None: the square root of the number of
+                blocks (arXiv 1604.06174); 0: keep all, as a new net does.
+
+        Raises:
+            UserError: for a negative number.
+        """
+        stages = list(self.stages())
+        if segments is None:
+            segments = math.isqrt(sum(map(len, stages)))
+        if segments < 0:
+            raise UserError("segments must be a whole number of at least 0", received=str(segments))
+        if segments == 0:
+            for stage in stages:
+                stage.segments = ()
+            return
+        kept = [
+            # Each stage has a quarter of the pixels of the one before.
+            [_channels_kept(residual) / 4**i for residual in stage]
+            for i, stage in enumerate(stages)
+        ]
+        for stage, sizes in zip(stages, split_evenly(kept, segments), strict=True):
+            stage.segments = tuple(sizes)
+
+    def _stem(self, images_NCHW: Tensor) -> Tensor:
+        stem_NCHW: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images_NCHW))))
+        return stem_NCHW
+
+
+def _channels_kept(block: nn.Module) -> int:
+    """In proportion to what a block keeps for the backward: its convolutions' outputs."""
+    return sum(module.out_channels for module in block.modules() if isinstance(module, nn.Conv2d))
+
+
+def _check_counts(name: str, values: Sequence[int]) -> None:
+    if not values or any(not isinstance(v, int) or v < 1 for v in values):
+        raise UserError(f"{name} must be whole numbers of at least 1", received=repr(values))
 
 
 def _check_sizes(
     depths: Sequence[int], widths: Sequence[int], num_classes: int, in_channels: int
 ) -> None:
-    sizes = {
-        "depths": [*depths],
-        "widths": [*widths],
-        "num_classes": [num_classes],
-        "in_channels": [in_channels],
-    }
-    for name, values in sizes.items():
-        if not values or any(not isinstance(v, int) or v < 1 for v in values):
-            raise UserError(f"{name} must be whole numbers of at least 1", received=repr(values))
+    _check_counts("depths", [*depths])
+    _check_counts("widths", [*widths])
+    _check_counts("num_classes", [num_classes])
+    _check_counts("in_channels", [in_channels])
     if len(depths) != len(widths):
         raise UserError(
             "depths and widths must name the same stages",
             received=f"{len(depths)} depths and {len(widths)} widths",
         )
+
+
+def _check_probabilities(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise UserError(
+                f"{name} must be a probability below 1",
+                expected="0 or more and less than 1",
+                received=repr(value),
+            )
+
+
+def _check_plain(**asked: bool) -> None:
+    for name, wanted in asked.items():
+        if wanted:
+            raise UserError(
+                f"{name} needs a shortcut",
+                received="shortcut none, with which a silent branch leaves only zeros",
+                remedy=f"turn {name} off or choose another shortcut",
+            )

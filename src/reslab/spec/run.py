@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from reslab.catalog.datasets import DATASETS
 from reslab.catalog.names import check_name
-from reslab.catalog.nets import NETS, Shortcut, Stem
+from reslab.catalog.nets import NETS, Activation, Initialisation, Norm, Shortcut, Stem
 
 Auto = Literal["auto"]
 Count = Annotated[int, Field(ge=1)]
@@ -84,8 +84,24 @@ class ModelSpec(Frozen):
     stem: Stem | Auto = Field(
         "auto", description="first layers; auto: small below 96 pixels, else the net's own"
     )
+    norm: Norm = Field("batch", description="what normalises the channels")
+    activation: Activation = Field("relu", description="the nonlinearity throughout")
+    dropout: Fraction = Field(
+        0.0, description="probability that a number before the head is zeroed in training"
+    )
+    stochastic_depth: Fraction = Field(
+        0.0,
+        description="probability that the last residual branch is left out in training; "
+        "earlier ones in proportion",
+    )
     zero_init_residual: bool = Field(
         False, description="start every residual branch at zero, so that blocks are identities"
+    )
+    stride_in_1x1: bool = Field(
+        False, description="bottlenecks take their stride in the first 1x1 convolution"
+    )
+    initialisation: Initialisation = Field(
+        "kaiming_fan_out", description="scheme of the convolutions' first weights"
     )
 
     @field_validator("name")
@@ -215,6 +231,11 @@ class EngineSpec(Frozen):
     compile: bool = Field(
         False, description="compile the net with torch.compile; pays on long runs only"
     )
+    checkpoint_segments: Annotated[int, Field(ge=0)] | Auto = Field(
+        "auto",
+        description="segments of the net whose activations are computed again in the backward "
+        "to save memory; 0: none; auto: none, or the root of the blocks where memory is short",
+    )
 
 
 class SeedSpec(Frozen):
@@ -223,7 +244,9 @@ class SeedSpec(Frozen):
     base: Seed = Field(0, description="seed of all three below, unless they are given")
     initialisation: Seed | Auto = Field("auto", description="seed of the first weights")
     order: Seed | Auto = Field("auto", description="seed of the images' order")
-    augmentation: Seed | Auto = Field("auto", description="seed of what augmentation draws")
+    augmentation: Seed | Auto = Field(
+        "auto", description="seed of what augmentation, dropout and stochastic depth draw"
+    )
 
 
 class RunSpec(Frozen):

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn, optim
 
 from reslab.data.batches import TrainBatches
@@ -106,7 +107,8 @@ def fit(
     best = (-math.inf, -math.inf)
     for epoch in range(training.epochs):
         model.train()
-        totals = loop.run_epoch(epoch)
+        with runtime.own_random_state():
+            totals = loop.run_epoch(epoch)
         if totals is None:
             result.interrupted = True
             break
@@ -226,6 +228,7 @@ class _Loop:
     def _step(self, epoch: int, i: int, rate: float) -> StepResult:
         set_learning_rate(self.optimizer, rate)
         batch = self.batches.batch(epoch, i)
+        torch.manual_seed(self.batches.draws_seed(epoch, i))
         return train_step(
             self.model,
             self.optimizer,

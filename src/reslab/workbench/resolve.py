@@ -7,18 +7,18 @@ the machine decides are in ``reslab.engine.machine``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from reslab.catalog.datasets import DataCard
-from reslab.catalog.nets import Shortcut, Stem
+from reslab.catalog.nets import Stem
 from reslab.data.batches import TrainBatches
 from reslab.data.catalog import open_source
 from reslab.data.normalise import Normaliser, measure_normaliser
 from reslab.data.source import DataSource, Images
 from reslab.data.split import split_train
 from reslab.engine import machine as machines
+from reslab.engine.memory import choose_checkpoint_segments, memory_of
 from reslab.errors import UserError
-from reslab.models.cost import measure_cost
+from reslab.models.cost import Cost, measure_cost
 from reslab.models.create import create_model, find_net
 from reslab.models.resnet import ResNet
 from reslab.spec.resolved import ResolvedRun
@@ -78,7 +78,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     train = published.take(split.train)
     training = _decide_training(spec.training, len(train))
     model = _decide_model(spec.model, card)
-    _check_net(spec.model, model, card, data["augment"]["crop"], training["batch_size"])
+    cost = _price(model, card, data["augment"]["crop"], training["batch_size"])
     normaliser = measure_normaliser(train.pixels_NCHW)
     facts = {
         "classes": list(card.classes),
@@ -99,7 +99,11 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         "data": data,
         "model": model,
         "training": training,
-        "engine": _decide_engine(spec.engine),
+        "engine": _decide_engine(
+            spec.engine,
+            batch_bytes=cost.activation_bytes * training["batch_size"],
+            blocks=sum(find_net(spec.model.name).depths),
+        ),
         "seeds": seeds,
         "facts": facts,
     }
@@ -117,9 +121,7 @@ def build_model(run: ResolvedRun) -> ResNet:
         run.model.name,
         num_classes=len(run.facts.classes),
         in_channels=run.facts.channels,
-        stem=run.model.stem,
-        shortcut=run.model.shortcut,
-        zero_init_residual=run.model.zero_init_residual,
+        **run.model.model_dump(exclude={"name"}),
     )
 
 
@@ -235,40 +237,41 @@ def _auto_lr(optimizer: str, batch_size: int) -> float:
     return 0.4 * batch_size / 256 if optimizer == "sgd" else 0.001
 
 
-def _decide_model(asked: ModelSpec, card: DataCard) -> dict[str, Shortcut | Stem]:
+def _decide_model(asked: ModelSpec, card: DataCard) -> Document:
     net = find_net(asked.name)
     by_size: Stem = "small" if card.image_size < SMALL_STEM_BELOW else net.stem
     return {
+        **asked.model_dump(),
         "shortcut": net.shortcut if asked.shortcut == "auto" else asked.shortcut,
         "stem": by_size if asked.stem == "auto" else asked.stem,
     }
 
 
-def _check_net(
-    asked: ModelSpec, decided: dict[str, Any], card: DataCard, crop: int, batch_size: int
-) -> None:
-    """Refuse before training what batch norm would only refuse at its first step."""
+def _price(model: Document, card: DataCard, crop: int, batch_size: int) -> Cost:
+    """What the net costs; refuses before training what would only fail at its first step."""
     cost = measure_cost(
-        lambda: create_model(
-            asked.name,
-            in_channels=card.channels,
-            zero_init_residual=asked.zero_init_residual,
-            **decided,
-        ),
-        card.channels,
-        crop,
+        lambda: create_model(in_channels=card.channels, **model), card.channels, crop
     )
     last_stage = next(s for s in reversed(cost.stages) if s.name.startswith("layer"))
-    if batch_size == 1 and last_stage.output[1:] == (1, 1):
+    if model["norm"] == "batch" and batch_size == 1 and last_stage.output[1:] == (1, 1):
         raise UserError(
             f"batch norm cannot train on single images of {crop} pixels, of which "
-            f"{asked.name} leaves one value a channel",
+            f"{model['name']} leaves one value a channel",
             remedy="set training.batch_size to 2 or more",
         )
+    return cost
 
 
-def _decide_engine(asked: EngineSpec) -> dict[str, str | int]:
-    return {choice.setting: choice.value for choice in choose_engine(asked)}
+def _decide_engine(asked: EngineSpec, *, batch_bytes: int, blocks: int) -> dict[str, str | int]:
+    choices = choose_engine(asked)
+    device = next(str(choice.value) for choice in choices if choice.setting == "device")
+    segments = choose_checkpoint_segments(
+        asked.checkpoint_segments,
+        batch_bytes=batch_bytes,
+        memory=memory_of(device),
+        blocks=blocks,
+    )
+    return {choice.setting: choice.value for choice in [*choices, segments]}
 
 
 def choose_engine(asked: EngineSpec) -> list[machines.Choice]:

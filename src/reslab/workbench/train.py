@@ -18,6 +18,7 @@ from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, UserError
 from reslab.evaluation.metrics import compute_metrics
 from reslab.inference.eager import compute_logits
+from reslab.models.resnet import ResNet
 from reslab.runs.environment import describe_environment
 from reslab.runs.folder import ENVIRONMENT, METRICS, SPEC, RunFolder, check_free, run_name
 from reslab.spec.resolved import ResolvedRun
@@ -133,11 +134,14 @@ def _status_of_failure(folder: RunFolder, recorder: Recorder) -> Iterator[None]:
         raise
 
 
-def initial_model(run: ResolvedRun, runtime: Runtime) -> nn.Module:
+def initial_model(run: ResolvedRun, runtime: Runtime) -> ResNet:
     """The net with the weights that the seed gives; torch's own random state is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seeds.initialisation)
-        return runtime.place_model(build_model(run))
+        model = build_model(run)
+    model.checkpoint_activations(runtime.checkpoint_segments)
+    runtime.place_model(model)
+    return model
 
 
 def learn(

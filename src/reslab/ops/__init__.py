@@ -1,0 +1,1 @@
+"""Layers and mechanisms below the nets."""
