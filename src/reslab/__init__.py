@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reslab.data.arrays import ArraySource
     from reslab.errors import Interrupted, ReslabError, TrainingDiverged, UserError
+    from reslab.models.blocks import Block
     from reslab.models.create import create_model, list_models
+    from reslab.models.pretrained import load_weights
+    from reslab.models.resnet import ResNet
     from reslab.spec.recipes import recipe
     from reslab.spec.run import RunSpec
     from reslab.workbench.run import Run, load_run
@@ -21,7 +24,9 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "ArraySource",
+    "Block",
     "Interrupted",
+    "ResNet",
     "ReslabError",
     "Run",
     "RunSpec",
@@ -30,13 +35,16 @@ __all__ = [
     "create_model",
     "list_models",
     "load_run",
+    "load_weights",
     "recipe",
     "train",
 ]
 
 _HOMES = {
     "ArraySource": "reslab.data.arrays",
+    "Block": "reslab.models.blocks",
     "Interrupted": "reslab.errors",
+    "ResNet": "reslab.models.resnet",
     "ReslabError": "reslab.errors",
     "Run": "reslab.workbench.run",
     "RunSpec": "reslab.spec.run",
@@ -45,6 +53,7 @@ _HOMES = {
     "create_model": "reslab.models.create",
     "list_models": "reslab.models.create",
     "load_run": "reslab.workbench.run",
+    "load_weights": "reslab.models.pretrained",
     "recipe": "reslab.spec.recipes",
     "train": "reslab.workbench.train",
 }

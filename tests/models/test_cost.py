@@ -25,6 +25,7 @@ def test_a_small_net_by_hand():
     assert by_name["conv1"].macs == stem
     assert by_name["layer1"] == StageCost(
         name="layer1",
+        layers="1 x [3x3, 4; 3x3, 4]",
         output=(4, 5, 5),
         parameters=2 * 144 + 2 * 8,
         macs=first,
@@ -33,6 +34,7 @@ def test_a_small_net_by_hand():
     )
     assert by_name["layer2"] == StageCost(
         name="layer2",
+        layers="1 x [3x3, 8; 3x3, 8], stride 2 in the first 3x3",
         output=(8, 3, 3),
         parameters=288 + 576 + 32 + 3 * 16,
         macs=second,
@@ -40,7 +42,12 @@ def test_a_small_net_by_hand():
         activation_bytes=5 * 9 * 8 * 4,
     )
     assert by_name["fc"] == StageCost(
-        name="fc", output=(3,), parameters=27, macs=24, activation_bytes=8 * 4
+        name="fc",
+        layers="fully connected, 3",
+        output=(3,),
+        parameters=27,
+        macs=24,
+        activation_bytes=8 * 4,
     )
     assert by_name["conv1"].activation_bytes == 25 * 4
     assert cost.activation_bytes == 100 + 2 * 400 + 1600 + 1440 + 32

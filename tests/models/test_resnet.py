@@ -1,12 +1,15 @@
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import nn
 
 from reslab.catalog.nets import SHORTCUTS
 from reslab.errors import UserError
-from reslab.models.blocks import BasicBlock
+from reslab.models.blocks import BasicBlock, Block, Bottleneck
+from reslab.models.layers import ACTIVATIONS
+from reslab.models.preact import PreActBasicBlock, PreActBottleneck
 from reslab.models.resnet import ResNet
 
 TINY = {"num_classes": 3, "in_channels": 3, "stem": "small"}
@@ -15,63 +18,6 @@ TINY = {"num_classes": 3, "in_channels": 3, "stem": "small"}
 def tiny(depths=(1, 1), widths=(4, 8), **options):
     torch.manual_seed(0)
     return ResNet(BasicBlock, depths, widths, **(TINY | options))
-
-
-def randomise_norms(model):
-    """Batch norm as training leaves it: no scale is one, no shift or mean is zero."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.2)
-            nn.init.normal_(module.running_mean, std=0.2)
-            nn.init.uniform_(module.running_var, 0.5, 2.0)
-
-
-@pytest.fixture(scope="module", params=["resnet18", "resnet34"])
-def pair(request):
-    """Ours and torchvision's with the same weights, in fp64."""
-    torch.manual_seed(1)
-    theirs = getattr(torchvision.models, request.param)(num_classes=7)
-    randomise_norms(theirs)
-    depths = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}[request.param]
-    with torch.device("meta"):
-        ours = ResNet(BasicBlock, depths, (64, 128, 256, 512), num_classes=7)
-    ours.load_state_dict(theirs.state_dict(), strict=True, assign=True)
-    ours.double()  # copies, so that nothing is shared from here on
-    return ours, theirs.double()
-
-
-def relative_distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
-
-
-@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-def test_logits_and_gradients_equal_torchvision(pair, training):
-    ours, theirs = pair
-    torch.manual_seed(2)
-    images = torch.randn(2, 3, 47, 64, dtype=torch.float64)
-    labels = torch.tensor([0, 6])
-    logits = []
-    for model in pair:
-        model.train(training).zero_grad()
-        logits.append(model(images))
-        F.cross_entropy(logits[-1], labels).backward()
-    assert relative_distance(*logits) < 1e-9
-    for (name, p), (other, q) in zip(
-        ours.named_parameters(), theirs.named_parameters(), strict=True
-    ):
-        assert name == other
-        assert relative_distance(p.grad, q.grad) < 1e-9, name
-    for (name, p), (other, q) in zip(ours.named_buffers(), theirs.named_buffers(), strict=True):
-        assert name == other
-        torch.testing.assert_close(p, q, rtol=1e-9, atol=0, msg=name)
-
-
-def test_state_dict_names_and_shapes_are_those_of_torchvision(pair):
-    ours, theirs = (
-        {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()} for model in pair
-    )
-    assert list(ours.items()) == list(theirs.items())
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
@@ -174,8 +120,218 @@ def test_it_is_an_ordinary_fp32_contiguous_module_and_follows_the_seed():
             {"shortcut": "none", "zero_init_residual": True},
             r"needs a shortcut: received shortcut none.*; turn zero_init_residual off",
         ),
+        (
+            {"shortcut": "none", "stochastic_depth": 0.1},
+            r"stochastic_depth needs a shortcut: .*; turn stochastic_depth off",
+        ),
+        ({"dropout": 1.0}, r"dropout must be a probability below 1: .*, received 1.0"),
+        ({"dropout": float("nan")}, r"dropout must be a probability below 1: .*, received nan"),
+        ({"stochastic_depth": -0.1}, r"stochastic_depth must be .*: .*, received -0.1"),
+        ({"norm": "layer"}, r"unknown norm 'layer': expected one of batch, group, none"),
+        ({"activation": "softmax"}, r"unknown activation 'softmax'"),
+        ({"initialisation": "zero"}, r"unknown initialisation 'zero'"),
     ],
 )
 def test_what_cannot_be_built_is_refused(change, text):
     with pytest.raises(UserError, match=text):
         tiny(**change)
+
+
+@pytest.mark.parametrize(
+    ("block", "width", "preactivation"),
+    [
+        (BasicBlock, 8, False),
+        (Bottleneck, 32, False),
+        (PreActBasicBlock, 8, True),
+        (PreActBottleneck, 32, True),
+    ],
+)
+class TestEveryKindOfBlock:
+    def test_features_embedding_and_logits_are_stages_of_one_forward(
+        self, block, width, preactivation
+    ):
+        torch.manual_seed(0)
+        model = ResNet(block, (2, 1), (4, 8), preactivation=preactivation, **TINY).eval()
+        x = torch.randn(2, 3, 8, 10)
+        features = model.features(x)
+        assert {name: tuple(t.shape) for name, t in features.items()} == {
+            "stem": (2, 4, 8, 10),
+            "layer1": (2, width // 2, 8, 10),
+            "layer2": (2, width, 4, 5),
+        }
+        last = features["layer2"]
+        pooled = model.post(last).mean((2, 3))
+        torch.testing.assert_close(model.embed(x), pooled)
+        torch.testing.assert_close(model(x), F.linear(pooled, model.fc.weight, model.fc.bias))
+        assert torch.equal(features["layer1"], model.layer1(features["stem"]))
+
+    def test_segments_change_neither_logits_nor_gradients(self, block, width, preactivation):
+        torch.manual_seed(0)
+        kept = ResNet(
+            block,
+            (3, 2),
+            (4, 8),
+            preactivation=preactivation,
+            dropout=0.3,
+            stochastic_depth=0.4,
+            **TINY,
+        ).train()
+        spared = copy.deepcopy(kept)
+        spared.checkpoint_activations(4)
+        assert sum(len(stage.segments) for stage in spared.stages()) > 2
+        x = torch.randn(4, 3, 8, 8)
+        for model in (kept, spared):
+            torch.manual_seed(1)
+            F.cross_entropy(model(x), torch.tensor([0, 1, 2, 0])).backward()
+        for p, q in zip(kept.parameters(), spared.parameters(), strict=True):
+            assert torch.equal(p.grad, q.grad)
+        for p, q in zip(kept.buffers(), spared.buffers(), strict=True):
+            assert torch.equal(p, q)
+
+    def test_it_learns_without_norm_and_with_every_activation(self, block, width, preactivation):
+        for activation in ACTIVATIONS:
+            torch.manual_seed(0)
+            model = ResNet(
+                block,
+                (1, 1),
+                (4, 8),
+                preactivation=preactivation,
+                norm="none",
+                activation=activation,
+                **TINY,
+            )
+            assert not list(model.buffers())
+            F.cross_entropy(model(torch.randn(4, 3, 8, 8)), torch.tensor([0, 1, 2, 0])).backward()
+            assert all((p.grad != 0).any() for p in model.parameters()), activation
+
+
+def test_pre_activation_nets_activate_once_after_the_stem_and_once_at_the_end():
+    model = ResNet(PreActBasicBlock, (2, 1), (4, 8), preactivation=True, **TINY)
+    assert isinstance(model.layer1[0].pre1, nn.Identity)
+    assert isinstance(model.layer1[1].pre1.norm, nn.BatchNorm2d)
+    assert isinstance(model.layer2[0].pre1.norm, nn.BatchNorm2d)
+    assert model.post.norm.num_features == 8
+
+
+def test_zero_initialisation_silences_every_branch_of_every_kind():
+    for block, preactivation, norm in (
+        (Bottleneck, False, "batch"),
+        (PreActBottleneck, True, "batch"),
+        (BasicBlock, False, "none"),
+        (PreActBasicBlock, True, "none"),
+    ):
+        model = ResNet(
+            block,
+            (2,),
+            (4,),
+            preactivation=preactivation,
+            norm=norm,
+            zero_init_residual=True,
+            **TINY,
+        )
+        x = torch.rand(2, model.layer1[1].out_channels, 5, 5)
+        torch.testing.assert_close(model.layer1[1](x), x)
+
+
+def test_stochastic_depth_grows_in_a_straight_line_with_the_block():
+    model = tiny((2, 3), (4, 8), stochastic_depth=0.5)
+    rates = [block.stochastic_depth.probability for stage in model.stages() for block in stage]
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_dropout_stands_before_the_head_and_in_training_only():
+    model = tiny(dropout=0.5)
+    seen = []
+    model.fc.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    x = torch.randn(64, 3, 8, 8)
+    model.train()(x)
+    embedded = model.eval().embed(x)
+    model(x)
+    dropped = (seen[0] == 0) & (embedded != 0)
+    assert 0.3 < dropped.float().mean() < 0.7
+    assert torch.equal(seen[1], embedded)
+
+
+def test_norms_and_activations_of_ones_own_are_used_throughout():
+    model = tiny(norm=nn.InstanceNorm2d, activation=nn.Mish)
+    kinds = {type(module) for module in model.modules()}
+    assert {nn.InstanceNorm2d, nn.Mish} <= kinds
+    assert not {nn.BatchNorm2d, nn.ReLU} & kinds
+
+
+def test_a_block_of_ones_own_needs_no_fork():
+    class Scaled(Block):
+        def __init__(self, in_channels, channels, stride, *, shortcut, norm, **others):
+            super().__init__()
+            self.out_channels = 3 * channels
+            self.conv = nn.Conv2d(in_channels, 3 * channels, 1, stride)
+            self.norm = norm(3 * channels)
+
+        def forward(self, x):
+            return self.norm(self.conv(x))
+
+        def branch_end(self):
+            return self.norm
+
+    model = ResNet(Scaled, (1, 2, 1), (4, 5, 6), zero_init_residual=True, **TINY)
+    assert model.fc.in_features == 18
+    assert (model.layer2[1].norm.weight == 0).all()
+    model.checkpoint_activations(4)
+    assert model(torch.randn(2, 3, 9, 9)).shape == (2, 3)
+
+
+def test_a_new_head_lies_where_the_old_one_did():
+    model = tiny().double()
+    body = model.layer1[0].conv1.weight
+    model.replace_head(9)
+    assert (model.fc.weight.shape, model.fc.weight.dtype) == ((9, 8), torch.float64)
+    assert model.layer1[0].conv1.weight is body
+    assert model(torch.randn(2, 3, 8, 8, dtype=torch.float64)).shape == (2, 9)
+    with pytest.raises(UserError, match=r"num_classes must be .*: received \[0\]"):
+        model.replace_head(0)
+
+
+def test_segments_are_as_many_as_the_root_of_the_blocks_and_shorter_where_images_are_larger():
+    model = ResNet(BasicBlock, (16, 16, 16), (4, 8, 16), **TINY)
+    assert all(stage.segments == () for stage in model.stages())
+    model.checkpoint_activations()
+    sizes = [stage.segments for stage in model.stages()]
+    assert [sum(s) for s in sizes] == [16, 16, 16]
+    assert sum(map(len, sizes)) in {5, 6}
+    # Each stage has half as many numbers a block as the one before.
+    assert len(sizes[0]) > len(sizes[1]) >= len(sizes[2])
+    model.checkpoint_activations(0)
+    assert all(stage.segments == () for stage in model.stages())
+    with pytest.raises(
+        UserError, match="segments must be a whole number of at least 0: received -1"
+    ):
+        model.checkpoint_activations(-1)
+
+
+@pytest.mark.parametrize("preactivation", [False, True])
+@pytest.mark.parametrize("segments", [0, 2])
+def test_the_compiler_takes_the_whole_net_in_one_piece(preactivation, segments):
+    torch.manual_seed(0)
+    block = PreActBasicBlock if preactivation else BasicBlock
+    model = ResNet(block, (2, 1), (4, 8), preactivation=preactivation, **TINY).train()
+    compiled = copy.deepcopy(model)
+    compiled.checkpoint_activations(segments)
+    torch._dynamo.reset()
+    # aot_eager traces forward and backward without the minutes of generating code.
+    traced = torch.compile(compiled, backend="aot_eager", fullgraph=True, dynamic=False)
+    x = torch.randn(4, 3, 8, 8)
+    for net in (model, traced):
+        F.cross_entropy(net(x), torch.tensor([0, 1, 2, 0])).backward()
+    for (name, p), q in zip(model.named_parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-6, msg=name)
+    for (name, p), q in zip(model.named_buffers(), compiled.buffers(), strict=True):
+        torch.testing.assert_close(p, q, msg=name)
+
+
+def test_the_net_can_be_exported_for_any_batch_and_gives_the_same():
+    model = tiny().eval()
+    x = torch.randn(2, 3, 8, 8)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(model, (x,), dynamic_shapes=({0: batch},))
+    other = torch.randn(5, 3, 8, 8)
+    torch.testing.assert_close(program.module()(other), model(other))

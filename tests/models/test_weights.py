@@ -6,7 +6,7 @@ import torch
 
 from reslab.errors import UserError
 from reslab.models.create import create_model
-from reslab.models.weights import load_weights, weights_to_bytes
+from reslab.models.weights import restore_weights, weights_to_bytes
 
 
 def trained(seed=0, **options):
@@ -31,7 +31,7 @@ def test_weights_come_back_bit_for_bit(tmp_path, layout):
     path.write_bytes(weights_to_bytes(model))
     other = trained(seed=1).to(memory_format=layout)
     assert not same(model, other)
-    load_weights(other, path)
+    restore_weights(other, path)
     assert same(model, other)
     assert other.conv1.weight.is_contiguous(memory_format=layout)
 
@@ -99,7 +99,7 @@ def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(
         path.write_bytes(content)
     model = trained(seed=1)
     with pytest.raises(UserError, match=text) as caught:
-        load_weights(model, path)
+        restore_weights(model, path)
     assert re.search(re.escape(str(path)), str(caught.value))
     assert "; " in str(caught.value), "the remedy is missing"
     assert same(model, trained(seed=1))
@@ -107,4 +107,4 @@ def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(
 
 def test_a_folder_is_not_a_file(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
-        load_weights(trained(), tmp_path)
+        restore_weights(trained(), tmp_path)

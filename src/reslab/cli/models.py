@@ -1,20 +1,29 @@
-"""``reslab models``: the nets by name, and the stages of one."""
+"""``reslab models``: the nets by name, the stages and costs of one, and what weights fit it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from reslab.catalog.nets import NETS, Net
-from reslab.cli.arguments import Json
-from reslab.cli.output import print_json, print_line, print_table
+from reslab.catalog.nets import NETS
+from reslab.cli.arguments import Json, whole_number
+from reslab.cli.output import print_json, print_line, print_table, warn
+from reslab.errors import UserError
+from reslab.spec.run import ModelSpec, RunSpec
+from reslab.spec.text import build, merge, parse_override
+
+if TYPE_CHECKING:
+    from reslab.models.pretrained import LoadReport
 
 app = App(
     name="models",
     help_format="plaintext",
-    help_epilogue="Example: reslab models resnet18",
+    help_epilogue="Examples: reslab models resnet50 --set model.stride_in_1x1=true\n"
+    "          reslab models resnet18 --num-classes 10 --try-weights resnet18.pth",
 )
+
+_MIB = 2**20
 
 
 @app.default
@@ -22,62 +31,167 @@ def models(
     name: Annotated[str | None, Parameter(help="a net whose stages to show")] = None,
     /,
     *,
+    image_size: Annotated[
+        str | None, Parameter(help="side of the images in pixels; default: as published")
+    ] = None,
+    in_channels: Annotated[str | None, Parameter(help="of the images; default: 3")] = None,
+    num_classes: Annotated[str | None, Parameter(help="default: as published")] = None,
+    set_: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--set",
+            negative="",
+            show_default=False,
+            help="a setting of the net as KEY=VALUE, such as model.shortcut=C, see "
+            "`reslab train --help`; may be given again and again",
+        ),
+    ] = (),
+    try_weights: Annotated[
+        str | None,
+        Parameter(help="a weights file or run, or imagenet: tell what of it the net would take"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the nets with their parameters and multiply-adds, or show the stages of one."""
     if name is None:
-        rows = [_describe(net) for net in NETS]
-        if json:
-            print_json({"models": [{k: r[k] for k in r if k != "stages"} for r in rows]})
-        else:
-            print_table(("net", "parameters", "multiply-adds", "image"), [_cells(r) for r in rows])
+        given = {
+            "--image-size": image_size,
+            "--in-channels": in_channels,
+            "--num-classes": num_classes,
+            "--set": set_,
+            "--try-weights": try_weights,
+        }
+        if odd := [option for option, value in given.items() if value]:
+            raise UserError(
+                f"{odd[0]} is about one net", remedy=f"name it: reslab models resnet18 {odd[0]} …"
+            )
+        _list(json)
         return
-    from reslab.models.create import find_net
-
-    row = _describe(find_net(name))
+    spec = _model_spec(name, set_)
+    numbers = {
+        key: whole_number(text, f"--{key.replace('_', '-')}", least=1)
+        for key, text in (("num_classes", num_classes), ("in_channels", in_channels))
+        if text is not None
+    }
+    size = None if image_size is None else whole_number(image_size, "--image-size", least=1)
+    document = _describe(spec, size, **numbers)
+    report = None if try_weights is None else _try_weights(document["options"], try_weights)
     if json:
-        print_json(row)
+        told = {} if report is None else {"weights": _report_document(report)}
+        print_json({**document, **told})
         return
-    print_line(
-        f"{row['name']}: {row['parameters']:,} parameters, {row['macs']:,} multiply-adds "
-        f"for an image of {row['image_size']} pixels"
-    )
+    _print_net(document)
+    if report is not None:
+        print_line("")
+        print_line(f"weights from {report.source}")
+        print_table(("part", "fate", "tensors", "why"), report.rows())
+        for doubt in report.doubts:
+            warn(doubt)
+
+
+def _list(json: bool) -> None:
+    rows = [_describe(ModelSpec(name=net.name)) for net in NETS]
+    if json:
+        keys = ("name", "parameters", "macs", "image_size", "in_channels", "num_classes")
+        print_json({"models": [{k: r[k] for k in keys} for r in rows]})
+        return
     print_table(
-        ("stage", "output", "parameters", "multiply-adds"),
+        ("net", "parameters", "multiply-adds", "image"),
         [
             (
-                s["name"],
-                " x ".join(map(str, s["output"])),
-                f"{s['parameters']:,}",
-                f"{s['macs']:,}",
+                r["name"],
+                f"{r['parameters']:,}",
+                f"{r['macs']:,}",
+                f"{r['image_size']} x {r['image_size']}",
             )
-            for s in row["stages"]
+            for r in rows
         ],
     )
 
 
-def _describe(net: Net) -> dict[str, Any]:
-    from reslab.models.cost import measure_cost
-    from reslab.models.create import create_model
+def _model_spec(name: str, settings: tuple[str, ...]) -> ModelSpec:
+    document = merge({"model": {"name": name}}, *map(parse_override, settings))
+    if other := sorted(set(document) - {"model"}):
+        raise UserError(
+            f"{other[0]} is no setting of a net",
+            expected="settings that begin with model.",
+            remedy="see `reslab train --help`",
+        )
+    return build(RunSpec, document).model
 
-    channels = 3
-    cost = measure_cost(
-        lambda: create_model(net.name, in_channels=channels), channels, net.image_size
-    )
+
+def _describe(
+    spec: ModelSpec, image_size: int | None = None, *, in_channels: int = 3, num_classes: int = 0
+) -> dict[str, Any]:
+    from reslab.models.cost import measure_cost
+    from reslab.models.create import create_model, find_net
+    from reslab.workbench.resolve import decide_model
+
+    net = find_net(spec.name)
+    size = image_size or net.image_size
+    options = {
+        **decide_model(spec, size),
+        "in_channels": in_channels,
+        "num_classes": num_classes or net.num_classes,
+    }
+    cost = measure_cost(lambda: create_model(**options), in_channels, size)
     return {
-        "name": net.name,
+        "name": spec.name,
         "parameters": cost.parameters,
         "macs": cost.macs,
-        "image_size": net.image_size,
-        "in_channels": channels,
-        "num_classes": net.num_classes,
+        "activation_bytes": cost.activation_bytes,
+        "image_size": size,
+        "in_channels": in_channels,
+        "num_classes": options["num_classes"],
+        "options": options,
         "stages": [
-            {"name": s.name, "output": s.output, "parameters": s.parameters, "macs": s.macs}
+            {
+                "name": s.name,
+                "layers": s.layers,
+                "output": s.output,
+                "parameters": s.parameters,
+                "macs": s.macs,
+                "activation_bytes": s.activation_bytes,
+            }
             for s in cost.stages
         ],
     }
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
-    size = row["image_size"]
-    return row["name"], f"{row['parameters']:,}", f"{row['macs']:,}", f"{size} x {size}"
+def _print_net(net: dict[str, Any]) -> None:
+    size = net["image_size"]
+    print_line(
+        f"{net['name']}: {net['parameters']:,} parameters; for an image of {net['in_channels']} x "
+        f"{size} x {size} {net['macs']:,} multiply-adds, and in training "
+        f"{net['activation_bytes'] / _MIB:.1f} MiB of activations"
+    )
+    print_table(
+        ("stage", "layers", "output", "parameters", "multiply-adds", "activations (MiB)"),
+        [
+            (
+                s["name"],
+                s["layers"],
+                " x ".join(map(str, s["output"])),
+                f"{s['parameters']:,}",
+                f"{s['macs']:,}",
+                f"{s['activation_bytes'] / _MIB:.2f}",
+            )
+            for s in net["stages"]
+            if s["layers"]
+        ],
+    )
+
+
+def _try_weights(options: dict[str, Any], source: str) -> LoadReport:
+    from reslab.models.create import create_model
+    from reslab.models.pretrained import load_weights
+
+    return load_weights(create_model(**options), source, net=options["name"])
+
+
+def _report_document(report: LoadReport) -> dict[str, Any]:
+    return {
+        "source": report.source,
+        "tensors": [{"name": t.name, "fate": t.fate, "why": t.why} for t in report.tensors],
+        "doubts": list(report.doubts),
+    }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from reslab.errors import UserError
+from reslab.models.describe import describe_layers
 
 # The part of a net that a tensor belongs to where no sub-module is at work.
 _NET = ""
@@ -25,6 +26,7 @@ class StageCost:
 
     Attributes:
         name: the sub-module.
+        layers: what it consists of, see ``reslab.models.describe``.
         output: (C, H, W) of what it gives, or (K,) for the head.
         parameters: learnable numbers in it.
         macs: multiply-adds of its convolutions and linear layers for one image.
@@ -32,6 +34,7 @@ class StageCost:
     """
 
     name: str
+    layers: str
     output: tuple[int, ...]
     parameters: int
     macs: int
@@ -87,6 +90,7 @@ def measure_cost(build: Callable[[], nn.Module], in_channels: int, image_size: i
     stages = tuple(
         StageCost(
             name=name,
+            layers=describe_layers(child),
             output=outputs[name],
             parameters=sum(p.numel() for p in child.parameters()),
             macs=sum(m for n, m in macs.items() if n.partition(".")[0] == name),

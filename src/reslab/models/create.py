@@ -12,6 +12,8 @@ from reslab.catalog.nets import NETS, Activation, Initialisation, Net, Norm, Sho
 from reslab.errors import UserError
 from reslab.models.blocks import BasicBlock, Bottleneck, MakeBlock
 from reslab.models.preact import PreActBasicBlock, PreActBottleneck
+from reslab.models.pretrained import load_weights, warn_of_report
+from reslab.models.published import TAGS
 from reslab.models.resnet import ResNet
 
 BLOCKS: dict[nets.Block, MakeBlock] = {
@@ -62,7 +64,9 @@ def create_model(
         name: see ``list_models``.
         num_classes: width of the head; None: that of the data the net was published with.
         in_channels: channels of the images.
-        weights: ``imagenet``, a file or a run, see ``reslab.models.pretrained``.
+        weights: ``imagenet``, a file or a run; a head for other classes and a stem for other
+            channels are allowed for, and a warning tells of them. For a table, and for
+            weights that fit in part, see ``reslab.load_weights``.
         stem: ``imagenet`` or ``small``; None: the net's own.
         shortcut: ``A``, ``B``, ``C``, ``conv3x3`` or ``none``; None: the net's own.
         norm: see ``ResNet``, as all that follow.
@@ -100,7 +104,23 @@ def create_model(
         initialisation=initialisation,
         preactivation=net.is_preactivation,
     )
+    if weights is not None:
+        if weights in TAGS:
+            _check_published(activation=activation, stride_in_1x1=stride_in_1x1)
+        warn_of_report(load_weights(model, weights, net=name))
     return model
+
+
+def _check_published(*, activation: str, stride_in_1x1: bool) -> None:
+    """Refuse options that no tensor's shape would betray."""
+    odd = f"activation {activation}" if activation != "relu" else ""
+    odd = "stride_in_1x1" if stride_in_1x1 else odd
+    if odd:
+        raise UserError(
+            "the published weights are of nets with ReLU and the stride in the 3x3 convolution",
+            received=odd,
+            remedy="leave these options as they are",
+        )
 
 
 def _block_of(net: Net, *, stride_in_1x1: bool) -> MakeBlock:

@@ -1,14 +1,14 @@
-"""Weights as bytes and back: safetensors, strict, nothing executed."""
+"""A run's own weights as bytes and back: safetensors, strict, nothing executed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import safetensors.torch
-from safetensors import SafetensorError
 from torch import nn
 
 from reslab.errors import UserError
+from reslab.models.state_files import read_safetensors
 
 
 def weights_to_bytes(model: nn.Module) -> bytes:
@@ -18,7 +18,7 @@ def weights_to_bytes(model: nn.Module) -> bytes:
     )
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def restore_weights(model: nn.Module, path: Path) -> None:
     """Give the model the tensors of a safetensors file; all must agree one to one.
 
     The model may lie on the meta device: what it had is replaced, not filled.
@@ -26,20 +26,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Raises:
         UserError: where the file is missing, damaged or of another net.
     """
-    try:
-        state = safetensors.torch.load(path.read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"the weights {path} cannot be read",
-            received=(error.strerror or str(error)).lower(),
-            remedy="give a run that has finished at least one epoch",
-        ) from error
-    except (SafetensorError, ValueError) as error:
-        raise UserError(
-            f"{path} is not a safetensors file",
-            received=str(error),
-            remedy="restore it from a copy",
-        ) from error
+    state = read_safetensors(path)
     wanted = {name: (tuple(t.shape), t.dtype) for name, t in model.state_dict().items()}
     found = {name: (tuple(t.shape), t.dtype) for name, t in state.items()}
     if wanted != found:

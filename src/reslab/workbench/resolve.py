@@ -77,7 +77,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     )
     train = published.take(split.train)
     training = _decide_training(spec.training, len(train))
-    model = _decide_model(spec.model, card)
+    model = decide_model(spec.model, card.image_size)
     cost = _price(model, card, data["augment"]["crop"], training["batch_size"])
     normaliser = measure_normaliser(train.pixels_NCHW)
     facts = {
@@ -237,9 +237,10 @@ def _auto_lr(optimizer: str, batch_size: int) -> float:
     return 0.4 * batch_size / 256 if optimizer == "sgd" else 0.001
 
 
-def _decide_model(asked: ModelSpec, card: DataCard) -> Document:
+def decide_model(asked: ModelSpec, image_size: int) -> Document:
+    """Arguments of ``create_model`` for images of that side, classes and channels left out."""
     net = find_net(asked.name)
-    by_size: Stem = "small" if card.image_size < SMALL_STEM_BELOW else net.stem
+    by_size: Stem = "small" if image_size < SMALL_STEM_BELOW else net.stem
     return {
         **asked.model_dump(),
         "shortcut": net.shortcut if asked.shortcut == "auto" else asked.shortcut,

@@ -18,7 +18,7 @@ from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
 from reslab.inference.eager import compute_logits
 from reslab.models.resnet import ResNet
-from reslab.models.weights import load_weights
+from reslab.models.weights import restore_weights
 from reslab.runs.folder import HISTORY, SPEC, RunFolder
 from reslab.runs.history import EpochRecord, parse_history
 from reslab.spec.resolved import FORMAT, ResolvedRun
@@ -81,7 +81,7 @@ class Run:
         # On the meta device nothing is drawn at random only to be overwritten.
         with torch.device("meta"):
             model = build_model(self.spec)
-        load_weights(model, self.folder.weights(use))
+        restore_weights(model, self.folder.weights(use))
         return model.eval()
 
     def logits(

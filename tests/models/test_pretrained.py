@@ -1,0 +1,229 @@
+import warnings
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+import reslab
+from reslab.errors import UserError
+from reslab.models import pretrained
+from reslab.models.create import create_model
+from reslab.models.pretrained import adapt_channels, load_weights, match
+
+
+def trained(name="resnet14", seed=0, **options):
+    """A net that is not as it was made, its statistics included."""
+    torch.manual_seed(seed)
+    model = create_model(name, **options)
+    model.train()(torch.randn(4, model.conv1.in_channels, 16, 16))
+    return model
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes a net's weights and gives their path."""
+
+    def write(model, change=lambda state: state):
+        path = tmp_path / "w.safetensors"
+        safetensors.torch.save_file(change(dict(model.state_dict())), path)
+        return path
+
+    return write
+
+
+def state_of(model):
+    return {name: t.clone() for name, t in model.state_dict().items()}
+
+
+def fates(report):
+    return {t.name: t.fate for t in report.tensors}
+
+
+def test_everything_is_loaded_where_everything_fits(file):
+    source, model = trained(), trained(seed=1)
+    report = load_weights(model, file(source))
+    assert set(fates(report).values()) == {"loaded"}
+    assert [t.name for t in report.tensors] == list(model.state_dict())
+    assert all(torch.equal(t, model.state_dict()[name]) for name, t in source.state_dict().items())
+    assert report.doubts == ()
+
+
+def test_a_head_for_other_classes_stays_as_it_was_initialised(file):
+    source, model = trained(num_classes=10), trained(seed=1, num_classes=4)
+    head = model.fc.weight.clone()
+    report = load_weights(model, file(source))
+    assert torch.equal(model.fc.weight, head)
+    assert torch.equal(model.layer3[1].conv2.weight, source.layer3[1].conv2.weight)
+    assert {n for n, fate in fates(report).items() if fate == "kept"} == {"fc.weight", "fc.bias"}
+    assert "fc         kept         2  for 10 classes there, 4 here: left at initialisation" in str(
+        report
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "how"),
+    [
+        (3, 1, "summed over 3 channels to 1"),
+        (3, 5, "repeated from 3 channels to 5"),
+        (1, 3, "repeated from 1 channels to 3"),
+    ],
+)
+def test_a_stem_for_other_channels_is_adapted(file, old, new, how):
+    source, model = trained(in_channels=old), trained(seed=1, in_channels=new)
+    report = load_weights(model, file(source))
+    told = {t.name: (t.fate, t.why) for t in report.tensors}
+    assert told["conv1.weight"] == ("adapted", how)
+    assert torch.equal(model.conv1.weight, adapt_channels(source.conv1.weight, new))
+
+
+def test_a_grey_image_gives_what_it_gave_as_equal_channels(file):
+    source, model = trained(in_channels=3).eval(), create_model("resnet14", in_channels=1).eval()
+    load_weights(model, file(source))
+    grey = torch.randn(2, 1, 12, 12)
+    torch.testing.assert_close(model(grey), source(grey.expand(-1, 3, -1, -1)))
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, 3), (3, 6), (3, 1)])
+def test_equal_channels_give_the_same_through_an_adapted_stem(old, new):
+    weight = torch.randn(4, old, 3, 3)
+    grey = torch.randn(1, 1, 6, 6)
+    before = nn.functional.conv2d(grey.expand(-1, old, -1, -1), weight)
+    after = nn.functional.conv2d(grey.expand(-1, new, -1, -1), adapt_channels(weight, new))
+    torch.testing.assert_close(before, after)
+
+
+def test_channels_are_repeated_in_turn():
+    weight = torch.randn(2, 3, 1, 1)
+    assert torch.equal(adapt_channels(weight, 4), weight[:, [0, 1, 2, 0]] * 0.75)
+
+
+@pytest.mark.parametrize(
+    ("other", "received"),
+    [
+        (("resnet20", {}), r"0 tensors of this net unfilled and 30 without use"),
+        (("preact_resnet110", {}), "without use"),
+        (("resnet14", {"stem": "imagenet"}), r"1 tensors .* conv1.weight .*shape \(16, 3, 7, 7\)"),
+        (("resnet14", {"shortcut": "B"}), "layer2.0.downsample.0.weight .*no such tensor"),
+        (("resnet18", {}), "unfilled"),
+    ],
+)
+def test_another_net_is_refused_and_nothing_is_changed(file, other, received):
+    model = trained()
+    before = state_of(model)
+    with pytest.raises(UserError, match=received) as info:
+        load_weights(model, file(trained(other[0], **other[1])))
+    assert "weights of another net" in str(info.value)
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+
+
+def test_without_strictness_what_fits_is_loaded_and_the_rest_told(file):
+    source, model = trained("resnet20"), trained()
+    report = load_weights(model, file(source), strict=False)
+    assert report.count("loaded") == len(model.state_dict())
+    assert report.count("left out") == 36
+    assert fates(report)["layer1.2.conv1.weight"] == "left out"
+    assert torch.equal(model.layer3[1].conv2.weight, source.layer3[1].conv2.weight)
+
+
+def test_even_without_strictness_something_must_fit(file):
+    with pytest.raises(UserError, match=r"nothing in .* fits the net; create the net"):
+        load_weights(trained(), file(nn.Linear(2, 2)), strict=False)
+
+
+def test_weights_of_before_counters_and_without_a_head_are_taken(file):
+    def shortened(state):
+        return {
+            n: t for n, t in state.items() if "batches_tracked" not in n and not n.startswith("fc.")
+        }
+
+    report = load_weights(trained(seed=1), file(trained(), shortened))
+    kept = {n for n, fate in fates(report).items() if fate == "kept"}
+    assert {"fc.weight", "fc.bias", "bn1.num_batches_tracked"} <= kept
+    assert report.count("kept") == 2 + 13
+
+
+def test_half_precision_becomes_single(file):
+    source, model = trained(), trained(seed=1)
+    load_weights(model, file(source, lambda s: {n: t.bfloat16() for n, t in s.items()}))
+    assert model.conv1.weight.dtype == torch.float32
+    assert torch.equal(model.conv1.weight, source.conv1.weight.bfloat16().float())
+
+
+def test_the_layout_of_the_net_stays(file):
+    model = trained(seed=1).to(memory_format=torch.channels_last)
+    load_weights(model, file(trained()))
+    assert model.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_net_that_was_never_trained_is_doubted(file):
+    report = load_weights(trained(), file(create_model("resnet14")))
+    assert "looks untrained" in report.doubts[0]
+    assert "doubtful: the net looks untrained" in str(report)
+    assert load_weights(trained(), file(trained())).doubts == ()
+
+
+def test_matching_changes_nothing():
+    model, other = trained(), trained(seed=1)
+    before = state_of(model)
+    chosen, _ = match(model.state_dict(), other.state_dict())
+    assert chosen.keys() == before.keys()
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+
+
+class TestCreateModel:
+    def test_it_takes_weights_without_a_word_where_all_fit(self, file):
+        source = trained()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = create_model("resnet14", weights=file(source))
+        assert torch.equal(model.fc.weight, source.fc.weight)
+
+    def test_it_warns_of_what_did_not_fit(self, file):
+        path = file(trained())
+        with pytest.warns(UserWarning) as told:
+            create_model("resnet14", weights=path, num_classes=3, in_channels=1)
+        texts = "\n".join(str(w.message) for w in told)
+        assert "conv1.weight adapted (summed over 3 channels to 1)" in texts
+        assert "fc.weight kept (for 10 classes there, 3 here" in texts
+        assert {w.filename for w in told} == {__file__}
+
+    def test_a_run_gives_its_best_weights(self, trained):
+        model = create_model(
+            "resnet14", weights=trained.folder.path, num_classes=3, in_channels=1
+        ).eval()
+        ours = trained.model().state_dict()
+        assert all(torch.equal(ours[name], t) for name, t in model.state_dict().items())
+
+    def test_published_weights_are_found_by_the_nets_name(self, monkeypatch):
+        published = trained("resnet18").state_dict()
+        asked = []
+        monkeypatch.setattr(pretrained, "fetch_published", lambda *a: asked.append(a) or published)
+        model = create_model("resnet18", weights="imagenet_v1")
+        assert asked == [("resnet18", "imagenet_v1")]
+        assert torch.equal(model.fc.weight, published["fc.weight"])
+
+    @pytest.mark.parametrize("option", [{"activation": "tanh"}, {"stride_in_1x1": True}])
+    def test_published_weights_refuse_options_that_change_what_they_mean(self, option):
+        with pytest.raises(UserError, match=r"published weights are of nets with ReLU"):
+            create_model("resnet50", weights="imagenet", **option)
+
+
+def test_it_is_public():
+    assert reslab.load_weights is load_weights
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
+def test_the_state_dicts_of_timm_load_strictly(name, file):
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    theirs = timm.create_model(name, num_classes=5).eval()
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    ours = create_model(name, num_classes=5).eval()
+    report = load_weights(ours, file(theirs))
+    assert {t.fate for t in report.tensors} == {"loaded"}
+    x = torch.randn(1, 3, 40, 56)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-5)
