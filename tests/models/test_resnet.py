@@ -335,3 +335,22 @@ def test_the_net_can_be_exported_for_any_batch_and_gives_the_same():
     program = torch.export.export(model, (x,), dynamic_shapes=({0: batch},))
     other = torch.randn(5, 3, 8, 8)
     torch.testing.assert_close(program.module()(other), model(other))
+
+
+@pytest.mark.parametrize(
+    ("images", "text"),
+    [
+        (
+            torch.zeros(2, 1, 8, 8),
+            r"shape: expected \(N, 3, H, W\), received \(2, 1, 8, 8\); create the net with "
+            "in_channels=1",
+        ),
+        (torch.zeros(3, 8, 8), r"expected \(N, 3, H, W\), received \(3, 8, 8\)$"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), r"normalised images: .*received torch.uint8"),
+    ],
+)
+def test_images_that_it_cannot_take_are_refused(images, text):
+    model = tiny()
+    for use in (model, model.embed, model.features):
+        with pytest.raises(UserError, match=text):
+            use(images)

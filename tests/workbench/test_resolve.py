@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import reslab
 from reslab.data.digits import DigitsSource
@@ -13,7 +14,8 @@ from reslab.errors import UserError
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import build
-from reslab.workbench.resolve import build_model, choose_engine, normaliser_of, resolve
+from reslab.workbench import decide
+from reslab.workbench.resolve import build_model, normaliser_of, resolve
 
 
 def source(n: int, size: int = 8, classes: int = 2, channels: int = 1) -> reslab.ArraySource:
@@ -93,12 +95,6 @@ def test_statistics_are_those_of_the_training_part() -> None:
     assert normaliser_of(prepared.run).sd[0] == pytest.approx(pixels.std())
 
 
-def test_engine_choices_carry_reasons() -> None:
-    choices = choose_engine(RunSpec().engine)
-    assert [c.setting for c in choices] == ["device", "precision", "memory_format", "threads"]
-    assert all(c.reason for c in choices)
-
-
 def test_single_images_are_refused_where_batch_norm_cannot_learn() -> None:
     spec = reslab.recipe(model={"name": "resnet18"}, training={"batch_size": 1})
     with pytest.raises(UserError, match="batch norm"):
@@ -117,3 +113,57 @@ def test_single_images_are_refused_where_batch_norm_cannot_learn() -> None:
 def test_what_would_never_happen_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(UserError):
         resolve(reslab.recipe(**changes), source(100))
+
+
+def test_single_images_train_under_group_norm() -> None:
+    spec = reslab.recipe(model={"name": "resnet18", "norm": "group"}, training={"batch_size": 1})
+    assert resolve(spec, source(40)).run.training.batch_size == 1
+
+
+@pytest.mark.parametrize(("memory", "segments"), [(2**40, 0), (2**20, 2)])
+def test_activations_are_spared_where_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch, memory: int, segments: int
+) -> None:
+    monkeypatch.setattr(decide, "memory_of", lambda device: memory)
+    # A batch of digits takes some MiB, and resnet14 has six blocks.
+    assert resolve(RunSpec()).run.engine.checkpoint_segments == segments
+    spec = reslab.recipe(engine={"checkpoint_segments": 5})
+    assert resolve(spec).run.engine.checkpoint_segments == 5
+
+
+def test_every_option_of_the_net_reaches_it() -> None:
+    spec = reslab.recipe(
+        model={
+            "name": "preact_resnet50",
+            "shortcut": "C",
+            "norm": "group",
+            "activation": "tanh",
+            "dropout": 0.25,
+            "stochastic_depth": 0.5,
+            "stride_in_1x1": True,
+            "initialisation": "orthogonal",
+        }
+    )
+    model = build_model(resolve(spec, source(40)).run)
+    text = repr(model)
+    assert all(part in text for part in ("GroupNorm", "Tanh", "p=0.25", "probability=0.5"))
+    assert "ReLU" not in text and "BatchNorm" not in text
+    assert model.layer2[0].conv1.stride == (2, 2)
+    assert model.layer1[1].downsample is not None
+    rows = model.layer1[1].conv1.weight.flatten(1)
+    torch.testing.assert_close(rows @ rows.T, 2 * torch.eye(64), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ({"name": "resnet20", "stride_in_1x1": True}, "stride_in_1x1 has no meaning for resnet20"),
+        ({"name": "plain20", "stochastic_depth": 0.1}, "stochastic_depth needs a shortcut"),
+        ({"name": "plain20", "shortcut": "A"}, "plain20 is a plain net"),
+    ],
+)
+def test_options_without_meaning_are_refused_before_training(
+    model: dict[str, object], text: str
+) -> None:
+    with pytest.raises(UserError, match=text):
+        resolve(reslab.recipe(model=model), source(100))

@@ -20,7 +20,7 @@ def doctor(*, json: Json = False) -> None:
     from reslab.engine.machine import inspect_machine
     from reslab.runs.environment import PACKAGES, package_version
     from reslab.spec.run import EngineSpec
-    from reslab.workbench.resolve import choose_engine
+    from reslab.workbench.decide import choose_engine
 
     machine = inspect_machine()
     choices = choose_engine(EngineSpec())

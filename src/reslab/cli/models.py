@@ -125,7 +125,7 @@ def _describe(
 ) -> dict[str, Any]:
     from reslab.models.cost import measure_cost
     from reslab.models.create import create_model, find_net
-    from reslab.workbench.resolve import decide_model
+    from reslab.workbench.decide import decide_model
 
     net = find_net(spec.name)
     size = image_size or net.image_size

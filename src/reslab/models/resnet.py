@@ -160,7 +160,11 @@ class ResNet(nn.Module):
             yield stage
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
-        """Normalised images (N, in_channels, H, W), float, to logits (N, K)."""
+        """Normalised images (N, in_channels, H, W), float, to logits (N, K).
+
+        Raises:
+            UserError: for images of another shape or of whole numbers.
+        """
         logits_NK: Tensor = self.fc(self.dropout(self.embed(images_NCHW)))
         return logits_NK
 
@@ -219,8 +223,26 @@ class ResNet(nn.Module):
             stage.segments = tuple(sizes)
 
     def _stem(self, images_NCHW: Tensor) -> Tensor:
+        self._check_images(images_NCHW)
         stem_NCHW: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images_NCHW))))
         return stem_NCHW
+
+    def _check_images(self, images_NCHW: Tensor) -> None:
+        channels = self.conv1.in_channels
+        shape = tuple(images_NCHW.shape)
+        if len(shape) != 4 or shape[1] != channels:
+            raise UserError(
+                "the net cannot take images of this shape",
+                expected=f"(N, {channels}, H, W)",
+                received=f"({', '.join(map(str, shape))})",
+                remedy=f"create the net with in_channels={shape[1]}" if len(shape) == 4 else "",
+            )
+        if not images_NCHW.is_floating_point():
+            raise UserError(
+                "the net takes normalised images",
+                expected="floating-point numbers",
+                received=str(images_NCHW.dtype),
+            )
 
 
 def _channels_kept(block: nn.Module) -> int:

@@ -24,7 +24,8 @@ from reslab.runs.history import EpochRecord, parse_history
 from reslab.spec.resolved import FORMAT, ResolvedRun
 from reslab.spec.run import EngineSpec
 from reslab.spec.text import build, parse_document
-from reslab.workbench.resolve import build_model, choose_engine, normaliser_of
+from reslab.workbench.decide import choose_engine
+from reslab.workbench.resolve import build_model, normaliser_of
 
 Use = Literal["best", "last"]
 

@@ -1,0 +1,86 @@
+"""The rules one by one; what they come to together is in test_resolve."""
+
+from __future__ import annotations
+
+import pytest
+
+from reslab.catalog.datasets import DATASETS
+from reslab.errors import UserError
+from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, ModelSpec, TrainingSpec
+from reslab.workbench.decide import (
+    choose_engine,
+    decide_data,
+    decide_engine,
+    decide_model,
+    decide_training,
+)
+
+CARDS = {card.name: card for card in DATASETS}
+
+
+def test_engine_choices_carry_reasons() -> None:
+    choices = choose_engine(EngineSpec())
+    assert [c.setting for c in choices] == ["device", "precision", "memory_format", "threads"]
+    assert all(c.reason for c in choices)
+
+
+def test_the_engine_is_all_that_a_resolved_one_needs() -> None:
+    decided = decide_engine(EngineSpec(), batch_bytes=1, blocks=9)
+    assert decided.keys() == EngineSpec.model_fields.keys() - {"compile"}
+    assert decided["checkpoint_segments"] == 0
+    assert decide_engine(EngineSpec(), batch_bytes=2**60, blocks=9)["checkpoint_segments"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "validation"),
+    [("cifar10", 50_000, 5000), ("cifar10", 49_999, 5000), ("digits", 1437, 144)],
+)
+def test_validation_is_a_tenth_or_the_papers_5000(name: str, images: int, validation: int) -> None:
+    decided = decide_data(DataSpec(), CARDS[name], images)
+    assert decided["validation"] == validation
+    assert decided["name"] == name
+
+
+def test_augmentation_in_pixels_follows_the_image() -> None:
+    assert decide_data(DataSpec(), CARDS["cifar10"], 100)["augment"] == {
+        "pad": 2,
+        "crop": 32,
+        "flip": True,
+    }
+    asked = DataSpec(augment=AugmentSpec(pad=4, crop=30, flip=False))
+    assert decide_data(asked, CARDS["cifar10"], 100)["augment"] == {
+        "pad": 4,
+        "crop": 30,
+        "flip": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("augment", "text"),
+    [
+        (AugmentSpec(pad=1, crop=35), r"crop is larger than the padded image: expected at most 32"),
+        (AugmentSpec(cutout=33), r"cutout hides whole images: expected at most 32"),
+    ],
+)
+def test_augmentation_that_cannot_be_is_refused(augment: AugmentSpec, text: str) -> None:
+    with pytest.raises(UserError, match=text):
+        decide_data(DataSpec(augment=augment), CARDS["cifar10"], 100)
+
+
+def test_training_as_numbers() -> None:
+    decided = decide_training(TrainingSpec(), 55_000)
+    assert decided == {"epochs": 8, "batch_size": 256, "lr": pytest.approx(0.4)}
+    asked = TrainingSpec(epochs=3, batch_size=7, lr=0.5)
+    assert decide_training(asked, 55_000) == {"epochs": 3, "batch_size": 7, "lr": 0.5}
+    with pytest.raises(UserError, match=r"larger than the 5 training images"):
+        decide_training(asked, 5)
+
+
+@pytest.mark.parametrize(("size", "stem", "shortcut"), [(95, "small", "B"), (96, "imagenet", "B")])
+def test_the_net_follows_the_image_size(size: int, stem: str, shortcut: str) -> None:
+    decided = decide_model(ModelSpec(name="resnet50"), size)
+    assert (decided["stem"], decided["shortcut"]) == (stem, shortcut)
+    asked = ModelSpec(name="resnet50", stem="small", shortcut="C")
+    assert decide_model(asked, size)["stem"] == "small"
+    assert decide_model(asked, size)["shortcut"] == "C"
+    assert decided.keys() == ModelSpec.model_fields.keys()
