@@ -3,7 +3,7 @@
     python benchmarks/memory_depth.py --out FILE.json
 
 Three ways on the same net and batch, each measurement in a process of its own: ``keep`` keeps
-every activation, ``reslab`` is its engine option checkpoint_segments at the root of the blocks,
+every activation, ``reslab`` is its engine option checkpoint_segments at its own number,
 ``torch`` is torch.utils.checkpoint.checkpoint_sequential over the same blocks with as many
 segments. See benchmarks/README.md.
 """
@@ -15,15 +15,14 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 from torch.utils.checkpoint import checkpoint_sequential
 
 from measure import Worker, describe_machine, peak_bytes, spread, turns
@@ -32,6 +31,8 @@ from reslab.engine.runtime import Runtime
 from reslab.models.cost import measure_cost
 from reslab.models.create import create_model
 from reslab.models.resnet import ResNet
+from reslab.ops.recompute import make_gradients
+from reslab.training.step import train_step
 
 NETS = (
     "resnet20",
@@ -58,6 +59,28 @@ class Case:
     threads: int
 
 
+class Sequential(nn.Module):
+    """A net whose blocks run through torch's checkpoint_sequential, in as many segments."""
+
+    def __init__(self, model: ResNet) -> None:
+        super().__init__()
+        self.model = model
+        model.checkpoint_activations()
+        self.segments = sum(len(stage.segments) for stage in model.stages())
+        model.checkpoint_activations(0)
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        """Images (N, C, H, W) to logits (N, K)."""
+        model = self.model
+        x = model.maxpool(model.relu(model.bn1(model.conv1(images_NCHW))))
+        blocks = [block for stage in model.stages() for block in stage]
+        x = checkpoint_sequential(  # type: ignore[no-untyped-call]
+            blocks, self.segments, x, use_reentrant=False
+        )
+        logits: Tensor = model.fc(model.avgpool(model.post(x)).flatten(1))
+        return logits
+
+
 class Training:
     """Random images, one net, one way; built and measured in a worker's process."""
 
@@ -69,6 +92,7 @@ class Training:
             torch.randn(case.batch_size, 3, case.image_size, case.image_size)
         )
         self._labels_N = torch.randint(10, (case.batch_size,))
+        self._load_what_a_first_step_loads()
 
     def run(self, steps: int) -> dict[str, Any]:
         """Build the net, make a step to warm up and then so many; seconds and peak bytes."""
@@ -78,34 +102,46 @@ class Training:
             self._runtime.place_model(model)
             forward = self._forward(model)
             optimizer = optim.SGD(model.parameters(), lr=0.001, momentum=0.9, fused=True)
+            if self._case.way == "reslab":
+                make_gradients(model)  # as reslab.training.fit does with segments
             seconds = []
             for _ in range(1 + steps):
                 began = time.perf_counter()
-                loss = F.cross_entropy(forward(self._images_NCHW), self._labels_N)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+                train_step(
+                    forward,
+                    optimizer,
+                    self._images_NCHW,
+                    self._labels_N,
+                    label_smoothing=0.0,
+                    autocast=self._runtime.autocast(),
+                    keep_gradients=self._case.way == "reslab",
+                )
                 seconds.append(time.perf_counter() - began)
-        return {"seconds": seconds[1:], "bytes": peak_bytes() - idle, "loss": loss.item()}
+        return {"seconds": seconds[1:], "bytes": peak_bytes() - idle}
 
-    def _forward(self, model: ResNet) -> Callable[[Tensor], Tensor]:
+    def _load_what_a_first_step_loads(self) -> None:
+        """Modules and kernels that no net is to blame for: the idle process has them."""
+        model = create_model("resnet14", num_classes=10).train()
+        self._runtime.place_model(model)
+        model.checkpoint_activations()
+        optimizer = optim.SGD(model.parameters(), lr=0.001, momentum=0.9, fused=True)
+        with self._runtime.active():
+            train_step(
+                model,
+                optimizer,
+                self._images_NCHW[:2],
+                self._labels_N[:2],
+                label_smoothing=0.0,
+                autocast=self._runtime.autocast(),
+            )
+
+    def _forward(self, model: ResNet) -> nn.Module:
         if self._case.way == "keep":
             return model
         if self._case.way == "reslab":
             model.checkpoint_activations()
             return model
-        blocks = [block for stage in model.stages() for block in stage]
-        segments = int(len(blocks) ** 0.5)
-
-        def in_segments(images_NCHW: Tensor) -> Tensor:
-            x = model.maxpool(model.relu(model.bn1(model.conv1(images_NCHW))))
-            x = checkpoint_sequential(  # type: ignore[no-untyped-call]
-                blocks, segments, x, use_reentrant=False
-            )
-            logits: Tensor = model.fc(model.avgpool(model.post(x)).flatten(1))
-            return logits
-
-        return in_segments
+        return Sequential(model)
 
 
 def measure_net(net: str, options: argparse.Namespace) -> dict[str, Any]:

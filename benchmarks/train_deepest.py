@@ -20,6 +20,7 @@ import torch
 
 from measure import describe_machine, peak_bytes
 from reslab.engine.runtime import Runtime
+from reslab.ops.recompute import make_gradients
 from reslab.spec.run import (
     SGD,
     AugmentSpec,
@@ -73,6 +74,7 @@ def main() -> None:
         "question": "does the net learn within a few hundred steps?",
         "threshold": f"median of the last {WINDOW} losses <= {WELL_BELOW} x the first {WINDOW}'s",
         "machine": describe_machine(),
+        "warmup": f"the rate rises in a straight line over {WARMUP_STEPS} steps",
         "spec": prepared.run.model_dump(mode="json", exclude={"data": {"root"}}),
         **_train(prepared, arguments.steps, arguments.out),
     }
@@ -88,11 +90,14 @@ def _train(prepared: Prepared, steps: int, out: Path) -> dict[str, Any]:
     run = prepared.run
     runtime = Runtime(**run.engine.model_dump())
     batches = train_batches(prepared)
+    log = out.with_suffix(".log")
+    log.write_text("")
     losses: list[float] = []
     seconds: list[float] = []
     with runtime.active(), runtime.own_random_state():
         model = initial_model(run, runtime).train()
         idle = peak_bytes(reset=True)
+        make_gradients(model)
         optimizer = make_optimizer(
             model,
             run.training.optimizer,
@@ -112,11 +117,12 @@ def _train(prepared: Prepared, steps: int, out: Path) -> dict[str, Any]:
                 runtime.place(batch.labels_N),
                 label_smoothing=0.0,
                 autocast=runtime.autocast(),
+                keep_gradients=True,
             )
             losses.append(outcome.loss.item())
             seconds.append(time.perf_counter() - began)
-            with out.with_suffix(".log").open("a") as log:
-                log.write(f"{step + 1} {losses[-1]:.4f} {seconds[-1]:.1f} s\n")
+            with log.open("a") as lines:
+                lines.write(f"{step + 1} {losses[-1]:.4f} {seconds[-1]:.1f} s\n")
     first = statistics.median(losses[:WINDOW])
     last = statistics.median(losses[-WINDOW:])
     return {

@@ -53,6 +53,10 @@ def test_each_option_changes_the_net_or_is_refused(name: str) -> None:
     assert {type(m) for m in on_meta(name, norm="group").modules()} >= {nn.GroupNorm}
     assert {type(m) for m in on_meta(name, activation="tanh").modules()} >= {nn.Tanh}
     assert on_meta(name, dropout=0.5).get_submodule("dropout").p == 0.5
+    other = "small" if net.stem == "imagenet" else "imagenet"
+    assert shapes(on_meta(name, stem=other)) != shapes(usual)
+    with pytest.raises(UserError, match="unknown initialisation"):
+        on_meta(name, initialisation="zeros")
     for shortcut in ("A", "B", "C", "conv3x3"):
         if plain:
             with pytest.raises(UserError, match="is a plain net"):
@@ -60,8 +64,9 @@ def test_each_option_changes_the_net_or_is_refused(name: str) -> None:
         elif shortcut != net.shortcut:
             assert shapes(on_meta(name, shortcut=shortcut)) != shapes(usual)
     if plain:
-        with pytest.raises(UserError, match="needs a shortcut"):
-            on_meta(name, stochastic_depth=0.5)
+        for option in ({"stochastic_depth": 0.5}, {"zero_init_residual": True}):
+            with pytest.raises(UserError, match="needs a shortcut"):
+                on_meta(name, **option)
     else:
         last = [m for m in on_meta(name, stochastic_depth=0.5).modules() if isinstance(m, Block)][
             -1
@@ -76,21 +81,24 @@ def test_each_option_changes_the_net_or_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in SMALL if not name.startswith("plain")])
-def test_zero_initialisation_and_silent_convolutions_make_identities(name: str) -> None:
+def test_with_silent_convolutions_identity_blocks_give_their_input(name: str) -> None:
     """With its last convolution zero a block gives its input; the original ones after a ReLU."""
     torch.manual_seed(0)
     model = create_model(name, num_classes=3)
+    visited = 0
     for block in model.modules():
-        if isinstance(block, Block) and block.get_submodule("conv1").in_channels == (
-            block.out_channels
-        ):
-            if block.downsample is not None:
-                continue
+        if isinstance(block, Block) and block.downsample is None:
+            visited += 1
             last = getattr(block, "conv3", None) or block.conv2
             nn.init.zeros_(last.weight)
             x = torch.randn(2, block.out_channels, 3, 3)
             expected = x if name.startswith("preact") else x.clamp(min=0)
             assert torch.equal(block(x), expected)
+    net = next(net for net in NETS if net.name == name)
+    # All but the first of a stage, whose shape changes; in the first stage only where
+    # bottlenecks widen it.
+    changes = len(net.depths) - (0 if "bottleneck" in net.block else 1)
+    assert visited == sum(net.depths) - changes
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if f"plain{n.removeprefix('resnet')}" in NAMES])
@@ -120,6 +128,13 @@ def test_pre_activation_nets_have_the_parameters_of_the_second_papers_table_4(
     assert round(total / 1e6, 1) == millions
 
 
+def test_of_1001_layers_the_table_counts_convolutions_and_head() -> None:
+    """10.2 M in the paper; with scales and shifts of all norms it is 10.3 M."""
+    tensors = list(on_meta("preact_resnet1001").parameters())
+    assert round(sum(p.numel() for p in tensors if p.ndim > 1) / 1e6, 1) == 10.2
+    assert round(sum(p.numel() for p in tensors) / 1e6, 1) == 10.3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_compiler_and_export_take_the_whole_net_in_one_piece(name: str) -> None:
@@ -132,3 +147,26 @@ def test_compiler_and_export_take_the_whole_net_in_one_piece(name: str) -> None:
     torch.testing.assert_close(traced(images), expected)
     program = torch.export.export(model, (images,))
     torch.testing.assert_close(program.module()(images), expected)
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if not name.startswith("plain")])
+def test_initialisation_stochastic_depth_and_dropout_are_seen_in_the_logits(name: str) -> None:
+    torch.manual_seed(1)
+    images = torch.randn(8, 3, 16, 16)
+
+    def logits(**options: object) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = create_model(name, num_classes=3, stem="small", **options).train()  # type: ignore[arg-type]
+        torch.manual_seed(2)
+        with torch.no_grad():
+            return model(images)
+
+    usual = logits()
+    assert torch.equal(usual, logits())
+    for option in (
+        {"initialisation": "xavier"},
+        {"zero_init_residual": True},
+        {"dropout": 0.5},
+        {"stochastic_depth": 0.9},
+    ):
+        assert not torch.equal(usual, logits(**option)), option

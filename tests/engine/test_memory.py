@@ -8,8 +8,10 @@ from reslab.engine.memory import choose_checkpoint_segments, memory_of
 GIB = 2**30
 
 
-def choose(asked="auto", batch_bytes=GIB, total=8 * GIB, blocks=600):
-    return choose_checkpoint_segments(asked, batch_bytes=batch_bytes, memory=total, blocks=blocks)
+def choose(asked="auto", batch_bytes=GIB, total=8 * GIB, activations=2400):
+    return choose_checkpoint_segments(
+        asked, batch_bytes=batch_bytes, memory=total, activations=activations
+    )
 
 
 def test_what_fits_easily_is_kept():
@@ -18,9 +20,9 @@ def test_what_fits_easily_is_kept():
     assert choice.reason == "the activations of a batch take 2.0 of 8 GiB"
 
 
-def test_what_would_crowd_the_memory_is_computed_again_in_the_root_of_the_blocks():
+def test_what_would_crowd_the_memory_is_computed_again_in_the_root_of_what_is_kept():
     choice = choose(batch_bytes=2 * GIB + 1)
-    assert choice.value == 24
+    assert choice.value == 48
     assert "too much to keep" in choice.reason
 
 

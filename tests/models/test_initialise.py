@@ -65,3 +65,8 @@ def test_a_silent_module_gives_zero():
     layer = nn.Conv2d(2, 2, 1)
     silence(layer)
     assert (layer(torch.randn(1, 2, 3, 3)) == 0).all()
+
+
+def test_a_module_without_weights_cannot_be_silent():
+    with pytest.raises(UserError, match=r"no weights at the end .*: received BatchNorm2d"):
+        silence(nn.BatchNorm2d(2, affine=False))

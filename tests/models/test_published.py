@@ -78,6 +78,24 @@ def test_a_transfer_that_breaks_off_is_refused_and_not_kept(serve, tmp_path):
     assert list((tmp_path / "hub" / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.parametrize("content", [b"junk", b"", b"PK"])
+def test_a_damaged_file_in_the_cache_is_told_from_a_good_one(serve, tmp_path, content):
+    url = serve(as_bytes(STATE))
+    download(url)
+    cached = tmp_path / "hub" / "checkpoints" / url.rpartition("/")[2]
+    cached.write_bytes(content)
+    with pytest.raises(UserError, match=r"is damaged: .*; delete it and try again"):
+        download(url)
+    cached.unlink()
+    assert download(url).keys() == STATE.keys()
+
+
+def test_a_cache_that_cannot_be_written(serve, tmp_path):
+    (tmp_path / "hub").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match=r"cannot be written: .*TORCH_HOME"):
+        download(serve(as_bytes(STATE)))
+
+
 def test_without_a_network_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
     with pytest.raises(UserError, match=r"cannot be reached: .*; connect to a network, or put"):

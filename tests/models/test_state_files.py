@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from reslab.errors import UserError
-from reslab.models.state_files import read_safetensors, read_state
+from reslab.models.create import create_model
+from reslab.models.state_files import read_identity, read_safetensors, read_state
+from reslab.models.weights import weights_to_bytes
 
 STATE = {"conv1.weight": torch.randn(2, 3), "fc.bias": torch.arange(4.0)}
 
@@ -118,6 +120,66 @@ def test_a_file_without_named_tensors_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"holds no weights: expected tensors by name"):
         read_state(tmp_path / "w.pth")
+
+
+def test_an_empty_safetensors_file_is_refused(tmp_path):
+    safetensors.torch.save_file({}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match="holds no weights"):
+        read_state(tmp_path / "w.safetensors")
+
+
+def test_a_dictionary_that_holds_itself_is_refused(tmp_path):
+    endless = {}
+    endless["model"] = endless
+    torch.save(endless, tmp_path / "w.pth")
+    with pytest.raises(UserError, match="holds no weights"):
+        read_state(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1).expand(2**20, 2**20),
+        torch.zeros(2, device="meta"),
+        torch.zeros(2).to_sparse(),
+        torch.zeros(2, dtype=torch.float8_e4m3fn),
+        torch.zeros(2, dtype=torch.complex64),
+        torch.zeros(2, dtype=torch.int8),
+    ],
+    ids=["giant view", "meta", "sparse", "float8", "complex", "int8"],
+)
+def test_tensors_that_no_weight_is_are_refused(tmp_path, tensor):
+    torch.save({"bn1.num_batches_tracked": torch.tensor(3), "w": tensor}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"w in .* cannot be a weight: expected") as info:
+        read_state(tmp_path / "w.pth")
+    assert "\n" not in str(info.value)
+
+
+def test_types_that_torch_has_not_are_refused(tmp_path):
+    header = b'{"w":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}'
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
+    with pytest.raises(UserError, match="is not a safetensors file"):
+        read_state(path)
+
+
+def test_a_name_too_long_for_a_file_is_none(tmp_path):
+    with pytest.raises(UserError, match="there are no weights at"):
+        read_state(tmp_path / ("x" * 300))
+
+
+def test_what_reslab_wrote_says_what_net_it_is_of(tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(weights_to_bytes(create_model("resnet14", activation="elu")))
+    told = {"net": "resnet14", "shortcut": "A", "activation": "elu", "stride_in_1x1": "false"}
+    assert read_identity(path) == told
+    safetensors.torch.save_file(STATE, path)
+    assert read_identity(path) == {}
+    torch.save(STATE, tmp_path / "w.pth")
+    assert read_identity(tmp_path / "w.pth") == {}
+    for odd in ("[]", "no json", '"text"'):
+        safetensors.torch.save_file(STATE, path, metadata={"reslab": odd})
+        assert read_identity(path) == {}
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path):

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from reslab.ops.recompute import run_in_segments, split_evenly, statistics_left_alone
+from reslab.ops.recompute import (
+    StatisticsLeftAlone,
+    make_gradients,
+    run_in_segments,
+    split_evenly,
+)
 
 
 def chain(length=5, **norm):
@@ -54,6 +59,63 @@ def test_outputs_gradients_and_statistics_are_bit_for_bit_those_of_an_ordinary_r
         assert ours["0.1.num_batches_tracked"] == 2
 
 
+def test_a_frozen_start_still_gives_the_rest_its_gradients():
+    plain = chain(3)
+    for parameter in plain[0].parameters():
+        parameter.requires_grad = False
+    segmented = copy.deepcopy(plain)
+    x = torch.randn(4, 3, 6, 6)  # needs no gradient
+    for model in (plain, segmented):
+        torch.manual_seed(1)
+        out = model(x) if model is plain else run_in_segments(model, x, (2, 1))
+        out.square().sum().backward()
+    assert segmented[0][0].weight.grad is None
+    for p, q in zip(plain.parameters(), segmented.parameters(), strict=True):
+        assert (p.grad is None and q.grad is None) or torch.equal(p.grad, q.grad)
+
+
+def test_autocast_is_as_it_was_in_the_forward():
+    plain = chain(2)
+    segmented = copy.deepcopy(plain)
+    x = torch.randn(4, 3, 6, 6)
+    for model in (plain, segmented):
+        torch.manual_seed(1)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = model(x) if model is plain else run_in_segments(model, x, (1, 1))
+        out.float().square().sum().backward()
+    for p, q in zip(plain.parameters(), segmented.parameters(), strict=True):
+        assert torch.equal(p.grad, q.grad)
+
+
+def test_the_random_state_after_a_backward_is_that_of_an_ordinary_one():
+    after = []
+    for sizes in ((), (1, 2)):
+        model = chain(3)
+        x = torch.randn(4, 3, 6, 6)
+        torch.manual_seed(1)
+        out = run_in_segments(model, x, sizes) if sizes else model(x)
+        out.sum().backward()
+        after.append(torch.get_rng_state())
+    assert torch.equal(*after)
+
+
+def test_a_segment_of_identities_passes_gradients():
+    x = torch.randn(2, 3, requires_grad=True)
+    run_in_segments([nn.Identity(), nn.Identity()], x, (2,)).sum().backward()
+    assert torch.equal(x.grad, torch.ones(2, 3))
+
+
+def test_gradients_made_before_are_added_to():
+    model = chain(1)
+    model[0][0].weight.requires_grad = False
+    make_gradients(model)
+    assert model[0][0].weight.grad is None
+    assert (model[0][1].weight.grad == 0).all()
+    before = model[0][1].weight.grad.data_ptr()
+    model(torch.randn(4, 3, 6, 6)).sum().backward()
+    assert model[0][1].weight.grad.data_ptr() == before
+
+
 def test_less_is_kept():
     def kept(run):
         sizes = {}
@@ -78,7 +140,7 @@ def test_statistics_are_put_back_even_where_something_fails():
     model = chain(2)
     before = states(model)
     buffers = [id(buffer) for buffer in model.buffers()]
-    with pytest.raises(ZeroDivisionError), statistics_left_alone([model]):
+    with pytest.raises(ZeroDivisionError), StatisticsLeftAlone([model]):
         model(torch.randn(4, 3, 6, 6))
         assert not torch.equal(model[0][1].running_mean, before["0.1.running_mean"])
         raise ZeroDivisionError
@@ -88,7 +150,7 @@ def test_statistics_are_put_back_even_where_something_fails():
 
 def test_a_batch_that_is_not_finite_leaves_no_second_trace():
     model = chain(1)
-    with statistics_left_alone([model]):
+    with StatisticsLeftAlone([model]):
         model(torch.full((4, 3, 6, 6), torch.nan))
     assert all(tensor.isfinite().all() for tensor in states(model).values())
 
@@ -96,7 +158,7 @@ def test_a_batch_that_is_not_finite_leaves_no_second_trace():
 def test_norms_in_evaluation_mode_keep_their_buffers():
     model = chain(1).eval()
     mean = model[0][1].running_mean
-    with statistics_left_alone([model]):
+    with StatisticsLeftAlone([model]):
         assert model[0][1].running_mean is mean
 
 
@@ -135,3 +197,29 @@ def test_no_other_cut_has_a_smaller_largest_segment(chains, segments):
 
 def test_uneven_blocks_get_shorter_segments():
     assert split_evenly([[16] * 8, [4] * 8], 5) == [[2, 2, 2, 2], [8]]
+
+
+def test_a_second_backward_finds_the_segments_again():
+    plain = chain(3)
+    segmented = copy.deepcopy(plain)
+    x = torch.randn(4, 3, 6, 6)
+    gradients = []
+    for model in (plain, segmented):
+        torch.manual_seed(3)
+        out = model(x) if model is plain else run_in_segments(model, x, (1, 2))
+        out.sum().backward(retain_graph=True)
+        out.square().sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    ours, theirs = states(segmented), states(plain)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_norms_of_other_kinds_count_once_too():
+    plain = nn.Sequential(nn.InstanceNorm2d(3, track_running_stats=True)).train()
+    segmented = copy.deepcopy(plain)
+    x = torch.randn(4, 3, 6, 6, requires_grad=True)
+    plain(x).sum().backward()
+    run_in_segments(segmented, x, (1,)).sum().backward()
+    assert torch.equal(plain[0].running_mean, segmented[0].running_mean)
+    assert (plain[0].running_mean != 0).any()

@@ -15,6 +15,7 @@ DECIDED = {
     "training": {"epochs": 3, "batch_size": 20, "lr": 0.1},
     "engine": {
         "device": "cpu", "precision": "fp32", "memory_format": "contiguous", "threads": 1,
+        "checkpoint_segments": 0,
     },
     "seeds": {"initialisation": 0, "order": 1, "augmentation": 2},
     "facts": {
@@ -61,7 +62,7 @@ def test_a_complete_run_is_built():
 
 def test_there_are_settings_that_may_be_auto():
     assert {"data.validation", "training.lr", "engine.device", "seeds.order"} <= set(OPEN)
-    assert len(OPEN) == 16
+    assert len(OPEN) == 17
 
 
 @pytest.mark.parametrize("dotted", OPEN)
@@ -70,7 +71,12 @@ def test_nothing_may_be_left_open(dotted):
         build(ResolvedRun, document(nest(dotted, "auto")))
 
 
-@pytest.mark.parametrize("dotted", OPEN)
+def test_a_run_of_before_checkpointing_opens_as_one_that_keeps_everything():
+    run = build(ResolvedRun, without("engine.checkpoint_segments"))
+    assert run.engine.checkpoint_segments == 0
+
+
+@pytest.mark.parametrize("dotted", [d for d in OPEN if d != "engine.checkpoint_segments"])
 def test_nothing_that_was_open_may_be_missing(dotted):
     with pytest.raises(UserError, match=f"^{dotted} cannot be used: expected a value"):
         build(ResolvedRun, without(dotted))

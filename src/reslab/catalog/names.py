@@ -24,7 +24,7 @@ def check_name(name: str, known: Iterable[str], kind: str) -> str:
     names = list(known)
     if name in names:
         return name
-    near = nearest(name, names)
+    near = nearest(name, names) if isinstance(name, str) else None
     raise UserError(
         f"unknown {kind} {name!r}",
         expected="" if near else f"one of {', '.join(names)}",

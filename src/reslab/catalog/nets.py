@@ -58,11 +58,6 @@ class Net:
     num_classes: int
     image_size: int
 
-    @property
-    def is_preactivation(self) -> bool:
-        """Whether norm and activation stand before the convolutions (arXiv 1603.05027)."""
-        return self.block.startswith("preact")
-
 
 def _imagenet(
     name: str,

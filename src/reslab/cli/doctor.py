@@ -18,12 +18,14 @@ app = App(
 def doctor(*, json: Json = False) -> None:
     """Tell what this machine has, what is chosen on it, and why."""
     from reslab.engine.machine import inspect_machine
+    from reslab.engine.memory import memory_of
     from reslab.runs.environment import PACKAGES, package_version
     from reslab.spec.run import EngineSpec
     from reslab.workbench.decide import choose_engine
 
     machine = inspect_machine()
     choices = choose_engine(EngineSpec())
+    memory = memory_of("cpu")
     packages = {name: package_version(name) for name in PACKAGES}
     if json:
         print_json(
@@ -33,12 +35,13 @@ def doctor(*, json: Json = False) -> None:
                 "features": dict(machine.features),
                 "cpu": machine.cpu,
                 "cpus": machine.cpus,
+                "memory_bytes": memory,
                 "cuda": machine.cuda,
                 "packages": packages,
             }
         )
         return
-    print_line(f"{machine.cpu}, {machine.cpus} usable CPUs")
+    print_line(f"{machine.cpu}, {machine.cpus} usable CPUs, {memory / 2**30:.0f} GiB")
     print_line(f"GPU: {machine.cuda or ('Apple' if machine.mps else 'none')}")
     for name, usable in machine.features.items():
         print_line(f"{name}: {'usable' if usable else 'not usable'}")

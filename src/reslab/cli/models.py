@@ -110,7 +110,10 @@ def _list(json: bool) -> None:
 
 
 def _model_spec(name: str, settings: tuple[str, ...]) -> ModelSpec:
-    document = merge({"model": {"name": name}}, *map(parse_override, settings))
+    document = merge({}, *map(parse_override, settings))
+    if "name" in document.get("model", {}):
+        raise UserError("the net is named twice", remedy=f"leave model.name out: it is {name}")
+    document = merge(document, {"model": {"name": name}})
     if other := sorted(set(document) - {"model"}):
         raise UserError(
             f"{other[0]} is no setting of a net",

@@ -35,7 +35,7 @@ def memory_of(device: str) -> int:
 
 
 def choose_checkpoint_segments(
-    asked: int | str, *, batch_bytes: int, memory: int, blocks: int
+    asked: int | str, *, batch_bytes: int, memory: int, activations: int
 ) -> Choice:
     """Segments whose activations are computed again in the backward; 0 keeps them all.
 
@@ -43,7 +43,8 @@ def choose_checkpoint_segments(
         asked: a number, or ``auto``.
         batch_bytes: what the activations of a batch take where all are kept.
         memory: what the device has, in bytes.
-        blocks: of the net.
+        activations: how many tensors that is; their root is the number of segments with which
+            the least is kept (arXiv 1604.06174).
     """
     setting = "checkpoint_segments"
     if asked != "auto":
@@ -51,4 +52,6 @@ def choose_checkpoint_segments(
     told = f"the activations of a batch take {batch_bytes / 2**30:.1f} of {memory / 2**30:.0f} GiB"
     if batch_bytes <= _SHARE * memory:
         return Choice(setting=setting, value=0, reason=told)
-    return Choice(setting=setting, value=math.isqrt(blocks), reason=f"{told}: too much to keep")
+    return Choice(
+        setting=setting, value=math.isqrt(activations), reason=f"{told}: too much to keep"
+    )

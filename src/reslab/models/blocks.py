@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from reslab.catalog.nets import Shortcut
+from reslab.errors import UserError
 from reslab.models.layers import MakeActivation, MakeNorm, convolution
 from reslab.models.shortcuts import make_shortcut
 from reslab.ops.stochastic_depth import StochasticDepth
@@ -23,19 +25,30 @@ class Block(nn.Module):
     """What the net asks of a block: derive your own from it and pass its class.
 
     Attributes:
+        is_preactivation: whether norm and activation stand before the convolutions, so that
+            the net activates after its stem and after its last block instead.
         out_channels: channels of what it gives.
     """
 
+    is_preactivation: ClassVar[bool] = False
     out_channels: int
 
     def branch_end(self) -> nn.Module:
-        """The last module of the residual branch that has weights: F(x) = 0 with them zero."""
-        raise NotImplementedError
+        """The last module of the residual branch that has weights: F(x) = 0 with them zero.
+
+        Raises:
+            UserError: where a block of one's own does not say.
+        """
+        raise UserError(
+            f"{type(self).__name__} does not say where its residual branch ends",
+            remedy="give it a method branch_end, or turn zero_init_residual off",
+        )
 
 
 MakeBlock = Callable[..., Block]
-"""Makes a block from (in_channels, channels, stride) and the keywords shortcut, norm,
-activation and stochastic_depth; those of pre-activation take ``preactivate`` too."""
+"""A block's class, or a ``functools.partial`` of it. It is called with (in_channels, channels,
+stride) and the keywords shortcut, norm, activation and stochastic_depth, and in a net's first
+block of pre-activation with ``preactivate=False``."""
 
 
 class BasicBlock(Block):

@@ -13,7 +13,6 @@ from reslab.errors import UserError
 from reslab.models.blocks import BasicBlock, Bottleneck, MakeBlock
 from reslab.models.preact import PreActBasicBlock, PreActBottleneck
 from reslab.models.pretrained import load_weights, warn_of_report
-from reslab.models.published import TAGS
 from reslab.models.resnet import ResNet
 
 BLOCKS: dict[nets.Block, MakeBlock] = {
@@ -102,25 +101,21 @@ def create_model(
         stochastic_depth=stochastic_depth,
         zero_init_residual=zero_init_residual,
         initialisation=initialisation,
-        preactivation=net.is_preactivation,
     )
+    model.identity = {
+        "net": name,
+        "shortcut": shortcut or net.shortcut,
+        "activation": activation,
+        "stride_in_1x1": str(stride_in_1x1).lower(),
+    }
     if weights is not None:
-        if weights in TAGS:
-            _check_published(activation=activation, stride_in_1x1=stride_in_1x1)
+        if zero_init_residual or initialisation != "kaiming_fan_out":
+            raise UserError(
+                "weights replace what initialisation and zero_init_residual would draw",
+                remedy="leave these options out, or the weights",
+            )
         warn_of_report(load_weights(model, weights, net=name))
     return model
-
-
-def _check_published(*, activation: str, stride_in_1x1: bool) -> None:
-    """Refuse options that no tensor's shape would betray."""
-    odd = f"activation {activation}" if activation != "relu" else ""
-    odd = "stride_in_1x1" if stride_in_1x1 else odd
-    if odd:
-        raise UserError(
-            "the published weights are of nets with ReLU and the stride in the 3x3 convolution",
-            received=odd,
-            remedy="leave these options as they are",
-        )
 
 
 def _block_of(net: Net, *, stride_in_1x1: bool) -> MakeBlock:

@@ -6,6 +6,7 @@ from torch import nn
 
 from reslab.models.blocks import Block
 from reslab.models.preact import PreActivation
+from reslab.models.stage import branch_convolutions
 
 _NORMS: dict[type[nn.Module], str] = {
     nn.BatchNorm2d: "batch norm",
@@ -44,22 +45,13 @@ def describe_layers(module: nn.Module) -> str:  # noqa: PLR0911 - one a kind of 
 
 def _describe_stage(blocks: list[nn.Module]) -> str:
     """The blocks alike are told by the last one, what differs in the first beside it."""
-    first, last = (_branch(block) for block in (blocks[0], blocks[-1]))
+    first, last = (branch_convolutions(block) for block in (blocks[0], blocks[-1]))
     text = f"{len(blocks)} x [{'; '.join(map(_convolution, last))}]"
     strided = next((c for c in first if c.stride[0] > 1), None)
     if strided is None:
         return text
     size = f"{strided.kernel_size[0]}x{strided.kernel_size[1]}"
     return f"{text}, stride {strided.stride[0]} in the first {size}"
-
-
-def _branch(block: nn.Module) -> list[nn.Conv2d]:
-    """The convolutions of the residual branch, in their order."""
-    return [
-        module
-        for name, module in block.named_modules()
-        if isinstance(module, nn.Conv2d) and not name.startswith("downsample")
-    ]
 
 
 def _convolution(layer: nn.Conv2d) -> str:

@@ -14,6 +14,7 @@ from torch.nn import init
 
 from reslab.catalog.names import check_name
 from reslab.catalog.nets import Initialisation
+from reslab.errors import UserError
 
 SCHEMES: dict[Initialisation, Callable[[Tensor], object]] = {
     # He et al., arXiv 1502.01852, equation 14: keeps the gradient's variance; torchvision's.
@@ -47,6 +48,17 @@ def initialise(model: nn.Module, scheme: Initialisation) -> None:
 
 
 def silence(branch_end: nn.Module) -> None:
-    """Zero a module's weights, so that the residual branch that it ends gives zero."""
-    for parameter in branch_end.parameters():
+    """Zero a module's weights, so that the residual branch that it ends gives zero.
+
+    Raises:
+        UserError: where it has none.
+    """
+    parameters = list(branch_end.parameters())
+    if not parameters:
+        raise UserError(
+            "zero_init_residual finds no weights at the end of the residual branch",
+            received=type(branch_end).__name__,
+            remedy="end the branch in a norm with a scale or in a convolution",
+        )
+    for parameter in parameters:
         init.zeros_(parameter)

@@ -21,7 +21,10 @@ from reslab.ops.stochastic_depth import StochasticDepth
 
 
 class PreActivation(nn.Module):
-    """Norm, then activation, on a signal that is used again: nothing is done in place."""
+    """Norm, then activation, on a signal that is used again.
+
+    An activation that would work in place is told not to.
+    """
 
     def __init__(self, channels: int, norm: MakeNorm, activation: MakeActivation) -> None:
         super().__init__()
@@ -49,6 +52,8 @@ class PreActBasicBlock(Block):
         stochastic_depth: probability that the branch is left out in training.
         preactivate: False in the first block of a net, whose stem has done it.
     """
+
+    is_preactivation = True
 
     def __init__(
         self,
@@ -103,6 +108,7 @@ class PreActBottleneck(Block):
         stride_in_1x1: let the first 1x1 convolution take the stride, as the authors' code has it.
     """
 
+    is_preactivation = True
     expansion = 4
 
     def __init__(

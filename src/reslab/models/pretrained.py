@@ -11,35 +11,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from reslab.errors import UserError
+from reslab.models.match import HEAD, Fate, TensorFate, is_counter, match
 from reslab.models.published import TAGS, fetch_published
-from reslab.models.state_files import read_state
-
-Fate = Literal["loaded", "adapted", "kept", "left out"]
-
-# The layers that may differ from those that were trained, in every net of the family.
-_STEM, _HEAD = "conv1.weight", ("fc.weight", "fc.bias")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TensorFate:
-    """What became of one tensor.
-
-    Attributes:
-        name: in the net or in the file.
-        fate: ``loaded`` as it is; ``adapted`` to another shape; ``kept``: the net's own stays;
-            ``left out``: the net has no use for the file's.
-        why: a short reason, empty for what was loaded.
-    """
-
-    name: str
-    fate: Fate
-    why: str = ""
+from reslab.models.state_files import read_identity, read_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,88 +67,62 @@ def load_weights(
     Raises:
         UserError: where there are no weights, they are damaged, or they are of another net.
     """
-    state = fetch_published(net, str(source)) if source in TAGS else read_state(Path(source))
+    if not isinstance(source, str | Path):
+        raise UserError(
+            "weights come from a file, a run or by name",
+            expected="a path or one of " + ", ".join(TAGS),
+            received=repr(source),
+        )
     own = model.state_dict()
+    if any(tensor.is_meta for tensor in own.values()):
+        raise UserError(
+            "the net is on the meta device and cannot hold weights", remedy="create it on the cpu"
+        )
+    trained_as: Mapping[str, str] = {}
+    if source in TAGS:
+        _refuse_unlike_published(model)
+        state = fetch_published(net, str(source))
+    else:
+        state = read_state(Path(source))
+        trained_as = read_identity(Path(source))
     chosen, fates = match(own, state)
     if strict:
         _refuse_another_net(fates, source)
-    elif not any(fate.fate in ("loaded", "adapted") for fate in fates):
+    elif all(is_counter(name) for name in chosen):
         raise UserError(f"nothing in {source} fits the net", remedy="create the net that it is of")
     # Into the tensors that the net has, so that layout, type and sharing stay.
     with torch.no_grad():
         for name, tensor in chosen.items():
             own[name].copy_(tensor)
-    return LoadReport(source=str(source), tensors=tuple(fates), doubts=tuple(_doubts(state)))
-
-
-def match(
-    own: Mapping[str, Tensor], found: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], list[TensorFate]]:
-    """Decide for each tensor of a net and of a file what becomes of it; nothing is changed.
-
-    Returns:
-        The tensors to copy, of the net's shapes, and what became of each.
-    """
-    chosen: dict[str, Tensor] = {}
-    fates = []
-    for name, tensor in own.items():
-        given = found.get(name)
-        if given is not None and given.shape == tensor.shape:
-            chosen[name] = given
-            fates.append(TensorFate(name=name, fate="loaded"))
-        elif given is not None and name == _STEM and _differ_in_channels(tensor, given):
-            chosen[name] = adapt_channels(given, tensor.shape[1])
-            how = "summed over" if tensor.shape[1] == 1 else "repeated from"
-            why = f"{how} {given.shape[1]} channels to {tensor.shape[1]}"
-            fates.append(TensorFate(name=name, fate="adapted", why=why))
-        else:
-            fates.append(TensorFate(name=name, fate="kept", why=_why_kept(name, tensor, given)))
-    fates += [
-        TensorFate(name=name, fate="left out", why="the net has no such tensor")
-        for name in sorted(found)
-        if name not in own
-    ]
-    return chosen, fates
-
-
-def adapt_channels(weight_OCHW: Tensor, channels: int) -> Tensor:
-    """A first convolution's weight for images of other channels.
-
-    Grey images get the sum over the old channels, which gives what grey pictures as equal
-    channels would have given; others get them in turn, scaled so that the sum stays.
-
-    Args:
-        weight_OCHW: (out channels, old channels, rows, columns).
-        channels: the new number.
-    """
-    old = weight_OCHW.shape[1]
-    if channels == 1:
-        return weight_OCHW.sum(dim=1, keepdim=True)
-    repeats = -(-channels // old)
-    repeated_OCHW = weight_OCHW.repeat(1, repeats, 1, 1)[:, :channels]
-    return repeated_OCHW * (old / channels)
+    doubts = [*_doubts(state), *_unlike(getattr(model, "identity", {}), trained_as)]
+    return LoadReport(source=str(source), tensors=tuple(fates), doubts=tuple(doubts))
 
 
 def warn_of_report(report: LoadReport) -> None:
     """Tell by Python's warnings what a caller who did not ask for the report should know."""
-    changed = [t for t in report.tensors if t.fate != "loaded" and "batches_tracked" not in t.name]
+    changed = [t for t in report.tensors if t.fate != "loaded" and not is_counter(t.name)]
     told = [f"{t.name} {t.fate} ({t.why})" for t in changed]
     for text in [*told, *report.doubts]:
         warnings.warn(f"weights from {report.source}: {text}", stacklevel=3)
 
 
-def _differ_in_channels(own: Tensor, given: Tensor) -> bool:
-    return own.ndim == given.ndim == 4 and (
-        own.shape[0] == given.shape[0] and own.shape[2:] == given.shape[2:]
+def _refuse_unlike_published(model: nn.Module) -> None:
+    """Refuse options that no tensor's shape would betray."""
+    strided_1x1 = any(
+        isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride != (1, 1)
+        for name, module in model.named_modules()
+        if ".downsample" not in name
     )
-
-
-def _why_kept(name: str, own: Tensor, given: Tensor | None) -> str:
-    if given is None:
-        return "not in the file"
-    if name in _HEAD and given.ndim == own.ndim:
-        return f"for {given.shape[0]} classes there, {own.shape[0]} here: left at initialisation"
-    return f"shape {tuple(given.shape)} there, {tuple(own.shape)} here"
+    odd = ["stride_in_1x1"] if strided_1x1 else []
+    activation = getattr(model, "relu", None)
+    if not isinstance(activation, nn.ReLU):
+        odd.append(f"activation {type(activation).__name__}")
+    if odd:
+        raise UserError(
+            "the published weights are of nets with ReLU and the stride in the 3x3 convolution",
+            received=" and ".join(odd),
+            remedy="leave these options as they are",
+        )
 
 
 def _refuse_another_net(fates: list[TensorFate], source: str | Path) -> None:
@@ -177,9 +130,7 @@ def _refuse_another_net(fates: list[TensorFate], source: str | Path) -> None:
     odd = [
         t
         for t in fates
-        if t.fate in ("kept", "left out")
-        and t.name not in _HEAD
-        and not t.name.endswith("num_batches_tracked")
+        if t.fate in ("kept", "left out") and t.name not in HEAD and not is_counter(t.name)
     ]
     if odd:
         missing, extra = (sum(t.fate == fate for t in odd) for fate in ("kept", "left out"))
@@ -189,6 +140,17 @@ def _refuse_another_net(fates: list[TensorFate], source: str | Path) -> None:
             f"{odd[0].name} among them ({odd[0].why})",
             remedy="create the net that they are of, or load with strict=False what fits",
         )
+
+
+def _unlike(own: Mapping[str, str], trained_as: Mapping[str, str]) -> list[str]:
+    """Where the net computes otherwise than the one whose weights have the same shapes."""
+    odd = [
+        f"{key} {trained_as[key]} there, {own[key]} here"
+        for key in own.keys() & trained_as.keys() - {"net"}
+        if own[key] != trained_as[key]
+    ]
+    net = trained_as.get("net", "a net")
+    return [f"the weights are of {net} with {text}" for text in sorted(odd)]
 
 
 def _doubts(found: Mapping[str, Tensor]) -> list[str]:

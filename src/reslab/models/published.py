@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
+from http.client import HTTPException
+from pathlib import Path
 from urllib.error import URLError
 
 import torch
 from torch import Tensor
 
 from reslab.errors import UserError
+from reslab.models.state_files import read_state
 
 TAGS = ("imagenet", "imagenet_v1", "imagenet_v2")
 
@@ -28,28 +32,47 @@ def fetch_published(net: str, tag: str) -> dict[str, Tensor]:
 
 
 def download(url: str) -> dict[str, Tensor]:
-    """A state dict from the web; its file's name holds the start of its SHA-256, as torch's do.
+    """A state dict from the web, kept in torch.hub's cache.
+
+    The file's name holds the start of its SHA-256, as torchvision's do; what is in the cache
+    is held to it as well.
 
     Raises:
-        UserError: where it cannot be reached or arrives damaged.
+        UserError: where it cannot be reached, stored or read, or is damaged.
     """
-    try:
-        return torch.hub.load_state_dict_from_url(
-            url,
-            map_location="cpu",
-            check_hash=True,
-            weights_only=True,
-            progress=sys.stderr.isatty(),
+    name = url.rpartition("/")[2]
+    prefix = name.rpartition("-")[2].partition(".")[0]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not path.is_file():
+        _fetch(url, path, prefix)
+    elif not hashlib.sha256(path.read_bytes()).hexdigest().startswith(prefix):
+        raise UserError(
+            f"{path} is damaged",
+            received="another checksum than its name promises",
+            remedy="delete it and try again",
         )
-    except (URLError, TimeoutError, ConnectionError) as error:
+    return read_state(path)
+
+
+def _fetch(url: str, path: Path, prefix: str) -> None:
+    """Download into the cache; what does not arrive whole leaves nothing there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        progress = sys.stderr.isatty()
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=progress)
+    except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
         raise UserError(
             f"{url} cannot be reached",
             received=str(getattr(error, "reason", error)),
-            remedy=f"connect to a network, or put the file into {torch.hub.get_dir()}/checkpoints",
+            remedy=f"connect to a network, or put the file into {path.parent}",
         ) from error
-    except RuntimeError as error:
-        if "hash" not in str(error):
-            raise
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written",
+            received=(error.strerror or str(error)).lower(),
+            remedy="let the environment variable TORCH_HOME name another folder",
+        ) from error
+    except RuntimeError as error:  # torch's word for a wrong checksum
         raise UserError(
             f"{url} arrived damaged",
             received="another checksum than its name promises",
@@ -61,6 +84,8 @@ def _address(net: str, tag: str) -> str:
     # Only who asks for published weights waits for torchvision's import.
     from torchvision.models import get_model_weights  # noqa: PLC0415
 
+    if not net:
+        raise UserError("which net's published weights?", remedy="give net=, such as resnet18")
     try:
         published = get_model_weights(net)
     except ValueError:

@@ -10,16 +10,25 @@ of an embedding, ``K`` classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from reslab.catalog.names import check_name
 from reslab.catalog.nets import STEMS, Activation, Initialisation, Norm, Shortcut, Stem
 from reslab.errors import UserError
 from reslab.models.blocks import Block, MakeBlock
+from reslab.models.checks import (
+    check_counts,
+    check_images,
+    check_plain,
+    check_probabilities,
+    check_sizes,
+    class_of,
+    is_count,
+)
 from reslab.models.initialise import initialise, silence
 from reslab.models.layers import (
     MakeActivation,
@@ -29,32 +38,18 @@ from reslab.models.layers import (
     find_norm,
 )
 from reslab.models.preact import PreActivation
-from reslab.ops.recompute import run_in_segments, split_evenly
+from reslab.models.stage import Stage, branch_convolutions, channels_kept
+from reslab.ops.recompute import split_evenly
 from reslab.ops.stochastic_depth import linear_decay
-
-
-class Stage(nn.Sequential):
-    """Blocks in a row, run as they are or in segments that are computed again.
-
-    Attributes:
-        segments: blocks in each segment, see ``reslab.ops.recompute``; empty: keep all.
-    """
-
-    segments: tuple[int, ...] = ()
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        """The last block's output."""
-        if self.segments and torch.is_grad_enabled():
-            return run_in_segments(tuple(self), x_NCHW, self.segments)
-        for block in self:
-            x_NCHW = block(x_NCHW)
-        return x_NCHW
 
 
 class ResNet(nn.Module):
     """A residual net for square or oblong images, (N, in_channels, H, W) to logits (N, K).
 
     Sub-module names equal torchvision's ``ResNet``: conv1, bn1, layer1 … layerS, fc.
+
+    Of blocks with pre-activation the first goes without its own activation, and a last one
+    stands before the pool (arXiv 1603.05027, appendix).
 
     Args:
         block: the residual block's class, one of reslab's or your own; see
@@ -75,13 +70,16 @@ class ResNet(nn.Module):
         zero_init_residual: start each residual branch at F(x) = 0 by zeroing the last module
             of it that has weights (Goyal et al., arXiv 1706.02677, section 5.1).
         initialisation: see ``reslab.models.initialise.SCHEMES``.
-        preactivation: the blocks are of ``reslab.models.preact``: the first goes without its
-            own activation and a last one stands before the pool (arXiv 1603.05027, appendix).
+
+    Attributes:
+        identity: what of a named net its weights' shapes do not tell, see ``create_model``.
 
     Raises:
-        UserError: for sizes below 1, probabilities outside [0, 1), unknown names, or what
-            needs a shortcut in a plain net.
+        UserError: for sizes below 1, probabilities outside [0, 1), unknown names, what needs
+            a shortcut in a plain net, or a block that is none.
     """
+
+    identity: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -99,14 +97,13 @@ class ResNet(nn.Module):
         stochastic_depth: float = 0.0,
         zero_init_residual: bool = False,
         initialisation: Initialisation = "kaiming_fan_out",
-        preactivation: bool = False,
     ) -> None:
         super().__init__()
-        _check_sizes(depths, widths, num_classes, in_channels)
-        _check_probabilities(dropout=dropout, stochastic_depth=stochastic_depth)
+        check_sizes(depths, widths, num_classes, in_channels)
+        check_probabilities(dropout=dropout, stochastic_depth=stochastic_depth)
         check_name(stem, STEMS, "stem")
         if shortcut == "none":
-            _check_plain(
+            check_plain(
                 zero_init_residual=zero_init_residual, stochastic_depth=stochastic_depth > 0
             )
         make_norm, make_activation = find_norm(norm), find_activation(activation)
@@ -117,6 +114,7 @@ class ResNet(nn.Module):
         self.relu = make_activation()
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "imagenet" else nn.Identity()
         self.stage_names = tuple(f"layer{i}" for i in range(1, len(depths) + 1))
+        preactivation = class_of(block).is_preactivation
         left_out = iter(linear_decay(stochastic_depth, sum(depths)))
         for i, (name, depth, width) in enumerate(
             zip(self.stage_names, depths, widths, strict=True)
@@ -169,14 +167,24 @@ class ResNet(nn.Module):
         return logits_NK
 
     def embed(self, images_NCHW: Tensor) -> Tensor:
-        """Images (N, in_channels, H, W) to the pooled features (N, D) that the head sees."""
+        """Images (N, in_channels, H, W) to the pooled features (N, D) that the head sees.
+
+        Raises:
+            UserError: as ``forward``.
+        """
         x = self._stem(images_NCHW)
         for stage in self.stages():
             x = stage(x)
         return self.avgpool(self.post(x)).flatten(1)  # type: ignore[no-any-return]
 
     def features(self, images_NCHW: Tensor) -> dict[str, Tensor]:
-        """What each stage gives, by name: ``stem``, then ``layer1`` … as (N, C, H, W)."""
+        """What each stage gives, by name: ``stem``, then ``layer1`` … as (N, C, H, W).
+
+        In a net with pre-activation the last one is not activated yet.
+
+        Raises:
+            UserError: as ``forward``.
+        """
         found = {"stem": self._stem(images_NCHW)}
         x = found["stem"]
         for name in self.stage_names:
@@ -189,7 +197,7 @@ class ResNet(nn.Module):
         Raises:
             UserError: for less than one class.
         """
-        _check_counts("num_classes", [num_classes])
+        check_counts("num_classes", [num_classes])
         old = self.fc
         self.fc = nn.Linear(
             old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype
@@ -199,91 +207,34 @@ class ResNet(nn.Module):
         """Keep less for the backward: segment ends only, the rest is computed again.
 
         Args:
-            segments: how many, at least one a stage; None: the square root of the number of
-                blocks (arXiv 1604.06174); 0: keep all, as a new net does.
+            segments: how many, at least one a stage; None: the square root of what the
+                branches would keep, two activations a convolution (arXiv 1604.06174); 0: keep
+                all, as a new net does.
 
         Raises:
             UserError: for a negative number.
         """
         stages = list(self.stages())
         if segments is None:
-            segments = math.isqrt(sum(map(len, stages)))
-        if segments < 0:
-            raise UserError("segments must be a whole number of at least 0", received=str(segments))
+            kept = [branch_convolutions(residual) for stage in stages for residual in stage]
+            segments = max(1, math.isqrt(2 * sum(map(len, kept))))
+        if not is_count(segments, least=0):
+            raise UserError(
+                "segments must be a whole number of at least 0", received=repr(segments)
+            )
         if segments == 0:
             for stage in stages:
                 stage.segments = ()
             return
-        kept = [
+        weights = [
             # Each stage has a quarter of the pixels of the one before.
-            [_channels_kept(residual) / 4**i for residual in stage]
+            [channels_kept(residual) / 4**i for residual in stage]
             for i, stage in enumerate(stages)
         ]
-        for stage, sizes in zip(stages, split_evenly(kept, segments), strict=True):
+        for stage, sizes in zip(stages, split_evenly(weights, segments), strict=True):
             stage.segments = tuple(sizes)
 
     def _stem(self, images_NCHW: Tensor) -> Tensor:
-        self._check_images(images_NCHW)
+        check_images(images_NCHW, self.conv1.in_channels)
         stem_NCHW: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images_NCHW))))
         return stem_NCHW
-
-    def _check_images(self, images_NCHW: Tensor) -> None:
-        channels = self.conv1.in_channels
-        shape = tuple(images_NCHW.shape)
-        if len(shape) != 4 or shape[1] != channels:
-            raise UserError(
-                "the net cannot take images of this shape",
-                expected=f"(N, {channels}, H, W)",
-                received=f"({', '.join(map(str, shape))})",
-                remedy=f"create the net with in_channels={shape[1]}" if len(shape) == 4 else "",
-            )
-        if not images_NCHW.is_floating_point():
-            raise UserError(
-                "the net takes normalised images",
-                expected="floating-point numbers",
-                received=str(images_NCHW.dtype),
-            )
-
-
-def _channels_kept(block: nn.Module) -> int:
-    """In proportion to what a block keeps for the backward: its convolutions' outputs."""
-    return sum(module.out_channels for module in block.modules() if isinstance(module, nn.Conv2d))
-
-
-def _check_counts(name: str, values: Sequence[int]) -> None:
-    if not values or any(not isinstance(v, int) or v < 1 for v in values):
-        raise UserError(f"{name} must be whole numbers of at least 1", received=repr(values))
-
-
-def _check_sizes(
-    depths: Sequence[int], widths: Sequence[int], num_classes: int, in_channels: int
-) -> None:
-    _check_counts("depths", [*depths])
-    _check_counts("widths", [*widths])
-    _check_counts("num_classes", [num_classes])
-    _check_counts("in_channels", [in_channels])
-    if len(depths) != len(widths):
-        raise UserError(
-            "depths and widths must name the same stages",
-            received=f"{len(depths)} depths and {len(widths)} widths",
-        )
-
-
-def _check_probabilities(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 <= value < 1:
-            raise UserError(
-                f"{name} must be a probability below 1",
-                expected="0 or more and less than 1",
-                received=repr(value),
-            )
-
-
-def _check_plain(**asked: bool) -> None:
-    for name, wanted in asked.items():
-        if wanted:
-            raise UserError(
-                f"{name} needs a shortcut",
-                received="shortcut none, with which a silent branch leaves only zeros",
-                remedy=f"turn {name} off or choose another shortcut",
-            )

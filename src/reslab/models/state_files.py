@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import warnings
@@ -10,16 +11,24 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from reslab.errors import UserError
+
+# The entry of a file's metadata that says what net its weights are of.
+IDENTITY = "reslab"
 
 # Where a run folder keeps the weights that it is judged by.
 _OF_A_RUN = Path("weights/best.safetensors")
 
 # What training scripts call the part of their checkpoints that is the net.
 _NESTED = ("state_dict", "model_state_dict", "model", "net")
+
+# Dictionaries within each other, at most; a file may hold one that holds itself.
+_DEEPEST = 4
+
+_REAL = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 # What wrappers put before every name: DataParallel and DDP, torch.compile, Lightning modules.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
@@ -35,26 +44,68 @@ def read_state(path: Path) -> dict[str, Tensor]:
         UserError: where there are no weights, the file is damaged, or reading it would have
             to execute something.
     """
-    if path.is_dir():
-        path = path / _OF_A_RUN
-    if not path.is_file():
-        raise UserError(
-            f"there are no weights at {path}",
-            expected="a .safetensors or .pth file, or a run that has finished an epoch",
-        )
-    if path.suffix == ".safetensors":
-        state = read_safetensors(path)
-    else:
-        state = _unnest(_read_pickle(path), path)
-    state = _strip(state)
+    path = _locate(path)
+    is_safe = path.suffix == ".safetensors"
+    state = _strip(_tensors(read_safetensors(path) if is_safe else _read_pickle(path), path))
     for name, tensor in state.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise UserError(
-                f"the weights {path} are broken",
-                received=f"numbers that are not finite in {name}",
-                remedy="take those of an earlier epoch",
-            )
+        _check_tensor(name, tensor, path)
     return state
+
+
+def read_identity(path: Path) -> dict[str, str]:
+    """What a file that reslab wrote says of its net; empty for others.
+
+    Raises:
+        UserError: where there is no such file.
+    """
+    path = _locate(path)
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = json.loads((file.metadata() or {}).get(IDENTITY, "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return {}
+    return {str(k): str(v) for k, v in told.items()} if isinstance(told, dict) else {}
+
+
+def _locate(path: Path) -> Path:
+    """The file itself, in a run's folder too."""
+    try:
+        found = path / _OF_A_RUN if path.is_dir() else path
+        if found.is_file():
+            return found
+    except OSError:  # such as a name that is too long for one
+        pass
+    raise UserError(
+        f"there are no weights at {path}",
+        expected="a .safetensors or .pth file, or a run that has finished an epoch",
+    )
+
+
+def _check_tensor(name: str, tensor: Tensor, path: Path) -> None:
+    """Refuse what no net's weight is, before anything is computed with it."""
+    # A view that repeats few numbers would take any memory at all where it is copied.
+    whole = (
+        tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+        and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+    )
+    is_counter = name.endswith("num_batches_tracked") and not tensor.is_complex()
+    if not whole or not (tensor.dtype in _REAL or is_counter):
+        raise UserError(
+            f"{name} in {path} cannot be a weight",
+            expected="an ordinary tensor of fp64, fp32, fp16 or bf16",
+            received=f"{tensor.dtype} {tuple(tensor.shape)}".replace("torch.", ""),
+            remedy="convert the file, or save the net's state_dict again",
+        )
+    if tensor.is_floating_point() and not tensor.isfinite().all():
+        raise UserError(
+            f"the weights {path} are broken",
+            received=f"numbers that are not finite in {name}",
+            remedy="take those of an earlier epoch",
+        )
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -71,7 +122,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             received=(error.strerror or str(error)).lower(),
             remedy="give a run that has finished at least one epoch",
         ) from error
-    except (SafetensorError, ValueError) as error:
+    # KeyError: for types of number that torch has not.
+    except (SafetensorError, ValueError, KeyError) as error:
         raise UserError(
             f"{path} is not a safetensors file",
             received=str(error),
@@ -111,13 +163,11 @@ def _damaged(path: Path) -> UserError:
     )
 
 
-def _unnest(found: object, path: Path) -> dict[str, Tensor]:
+def _tensors(found: object, path: Path) -> dict[str, Tensor]:
     """The dictionary of tensors, out of those that hold a whole training's state."""
-    while isinstance(found, Mapping):
-        inner = next((found[k] for k in _NESTED if isinstance(found.get(k), Mapping)), None)
-        if inner is None:
-            break
-        found = inner
+    for _ in range(_DEEPEST):
+        if isinstance(found, Mapping):
+            found = next((found[k] for k in _NESTED if isinstance(found.get(k), Mapping)), found)
     tensors = (
         {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
         if isinstance(found, Mapping)

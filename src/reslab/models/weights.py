@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import safetensors.torch
 from torch import nn
 
 from reslab.errors import UserError
-from reslab.models.state_files import read_safetensors
+from reslab.models.state_files import IDENTITY, read_safetensors
 
 
 def weights_to_bytes(model: nn.Module) -> bytes:
-    """All parameters and buffers of the model in safetensors' format, contiguous."""
+    """All parameters and buffers of the model in safetensors' format, contiguous.
+
+    The file's metadata say what net they are of, where it has a name.
+    """
+    identity = dict(getattr(model, "identity", {}))
+    # One entry, because safetensors writes several in an order of its own each time.
+    metadata = {IDENTITY: json.dumps(identity, sort_keys=True)} if identity else None
     return safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()},
+        metadata=metadata,
     )
 
 

@@ -6,14 +6,14 @@ with n equal layers in sqrt(n) segments, what is kept grows with sqrt(n).
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.autograd.function import once_differentiable
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 
@@ -21,7 +21,7 @@ def run_in_segments(blocks: Sequence[nn.Module], x: Tensor, sizes: Sequence[int]
     """Run blocks one after the other, keeping for the backward only what enters a segment.
 
     Gradients and running statistics are those of an ordinary run: random layers draw the
-    same again, and batch norm counts a batch once.
+    same again, and norms count a batch once. There are no gradients of these gradients.
 
     Args:
         blocks: modules, each taking what the one before gives.
@@ -33,25 +33,13 @@ def run_in_segments(blocks: Sequence[nn.Module], x: Tensor, sizes: Sequence[int]
         segment = tuple(blocks[start : start + size])
         start += size
         if torch.compiler.is_compiling():
-            # The compiler moves updates of buffers behind the whole forward by itself and
-            # cannot trace a context that changes modules.
+            # The compiler traces torch's own, and moves updates of buffers behind the whole
+            # forward by itself.
             x = checkpoint(_run, segment, x, use_reentrant=False)
         else:
-            x = checkpoint(
-                _run,
-                segment,
-                x,
-                use_reentrant=False,
-                context_fn=partial(_contexts, segment),
-            )
+            parameters = [p for block in segment for p in block.parameters() if p.requires_grad]
+            x = _Segment.apply(segment, x, *parameters)
     return x
-
-
-def _contexts(
-    blocks: Sequence[nn.Module],
-) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
-    """Around the forward, and around the computing again."""
-    return contextlib.nullcontext(), statistics_left_alone(blocks)
 
 
 def _run(blocks: Sequence[nn.Module], x: Tensor) -> Tensor:
@@ -60,27 +48,105 @@ def _run(blocks: Sequence[nn.Module], x: Tensor) -> Tensor:
     return x
 
 
-@contextlib.contextmanager
-def statistics_left_alone(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Within the context batch norms normalise as before and update copies of their buffers."""
-    norms = [
-        module
-        for root in modules
-        for module in root.modules()
-        if isinstance(module, _BatchNorm) and module.training
-    ]
-    # Copies, because autograd counts what a norm keeps: without running statistics it would
-    # keep less than it did in the forward, and checkpointing would refuse the difference.
-    before = [(norm, dict(norm.named_buffers(recurse=False))) for norm in norms]
-    for norm, buffers in before:
-        for name, buffer in buffers.items():
-            setattr(norm, name, buffer.clone())
-    try:
-        yield
-    finally:
-        for norm, buffers in before:
+class _Segment(torch.autograd.Function):
+    """A segment as one step of autograd's graph.
+
+    Not torch.utils.checkpoint, whose forward leaves a small object for each operation: glibc
+    puts them into the gaps between the activations, which then fit into no gap again, so that
+    the heap grows by a third of what was to be saved (docs/decisions/0008).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, blocks: Sequence[nn.Module], x: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.blocks = blocks
+        ctx.parameters = parameters
+        ctx.device = x.device.type
+        ctx.random = _random_state(x.device)
+        ctx.autocast = _autocast_of(ctx.device)
+        ctx.save_for_backward(x)
+        out = _run(blocks, x)
+        # A segment of identities gives its input, which autograd has to tell from the output.
+        return out.view_as(out) if out is x else out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        x = x.detach().requires_grad_(ctx.needs_input_grad[1])
+        devices = [x.device] if ctx.device == "cuda" else []
+        with (
+            torch.random.fork_rng(devices=devices),
+            torch.enable_grad(),
+            torch.autocast(ctx.device, **ctx.autocast),
+            StatisticsLeftAlone(ctx.blocks),
+        ):
+            _set_random_state(ctx.random, x.device)
+            out = _run(ctx.blocks, x)
+        wanted = [x, *ctx.parameters] if x.requires_grad else [*ctx.parameters]
+        found = torch.autograd.grad(out, wanted, grad_out, allow_unused=True)
+        return (None, *found) if x.requires_grad else (None, None, *found)
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return states
+
+
+def _set_random_state(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+
+
+def _autocast_of(device: str) -> dict[str, Any]:
+    return {
+        "enabled": torch.is_autocast_enabled(device),
+        "dtype": torch.get_autocast_dtype(device),
+        "cache_enabled": torch.is_autocast_cache_enabled(),
+    }
+
+
+class StatisticsLeftAlone:
+    """Within the context norms normalise as before and update copies of their buffers.
+
+    Args:
+        modules: those whose norms are meant, at any depth.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self._modules = modules
+        self._before: list[tuple[nn.Module, dict[str, Tensor]]] = []
+
+    def __enter__(self) -> None:
+        """Copy the buffers of norms that train."""
+        self._before = [
+            (norm, dict(norm.named_buffers(recurse=False)))
+            for root in self._modules
+            for norm in root.modules()
+            if isinstance(norm, _NormBase) and norm.training
+        ]
+        for norm, buffers in self._before:
+            for name, buffer in buffers.items():
+                setattr(norm, name, buffer.clone())
+
+    def __exit__(self, *_: object) -> None:
+        """Put the buffers back."""
+        for norm, buffers in self._before:
             for name, buffer in buffers.items():
                 setattr(norm, name, buffer)
+
+
+def make_gradients(model: nn.Module) -> None:
+    """Give each parameter a gradient of zeros, to be added to from the first backward on.
+
+    Gradients that are made during a backward lie among the activations of a segment and part
+    the room that the next one needs.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def split_evenly(chains: Sequence[Sequence[float]], segments: int) -> list[list[int]]:

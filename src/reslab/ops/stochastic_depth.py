@@ -28,7 +28,7 @@ class StochasticDepth(nn.Module):
         kept_N111 = torch.empty(
             (branch_NCHW.shape[0], 1, 1, 1), dtype=branch_NCHW.dtype, device=branch_NCHW.device
         ).bernoulli_(survival)
-        return branch_NCHW * (kept_N111 / survival)
+        return branch_NCHW * kept_N111 / survival
 
     def extra_repr(self) -> str:
         """The probability, for the printed module."""

@@ -70,7 +70,8 @@ class ResolvedEngine(EngineSpec):
     precision: Literal["fp32", "bf16"]
     memory_format: Literal["contiguous", "channels_last"]
     threads: Annotated[int, Field(ge=1, le=1024)]
-    checkpoint_segments: Annotated[int, Field(ge=0)]
+    # Runs from before the setting kept everything.
+    checkpoint_segments: Annotated[int, Field(ge=0)] = 0
 
 
 class ResolvedSeeds(SeedSpec):

@@ -234,7 +234,7 @@ class EngineSpec(Frozen):
     checkpoint_segments: Annotated[int, Field(ge=0)] | Auto = Field(
         "auto",
         description="segments of the net whose activations are computed again in the backward "
-        "to save memory; 0: none; auto: none, or the root of the blocks where memory is short",
+        "to save memory; 0: none; auto: none, or the root of what is kept where memory is short",
     )
 
 

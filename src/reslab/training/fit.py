@@ -13,6 +13,7 @@ from torch import Tensor, nn, optim
 from reslab.data.batches import TrainBatches
 from reslab.engine.runtime import Runtime
 from reslab.errors import TrainingDiverged, UserError
+from reslab.ops.recompute import make_gradients
 from reslab.runs.history import EpochRecord
 from reslab.spec.resolved import ResolvedTraining
 from reslab.training.observers import Observer, StepRecord
@@ -103,6 +104,8 @@ def fit(
         observers=observers,
         should_stop=should_stop,
     )
+    if runtime.checkpoint_segments > 0:
+        make_gradients(model)
     result = FitResult()
     best = (-math.inf, -math.inf)
     for epoch in range(training.epochs):
@@ -236,6 +239,7 @@ class _Loop:
             self.runtime.place(batch.labels_N),
             label_smoothing=self.training.label_smoothing,
             autocast=self.runtime.autocast(),
+            keep_gradients=self.runtime.checkpoint_segments > 0,
         )
 
     def _look(self, epoch: int, steps_of_epoch: int, rate: float, loss: float) -> None:

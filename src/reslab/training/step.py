@@ -34,15 +34,17 @@ def train_step(
     *,
     label_smoothing: float,
     autocast: AbstractContextManager[object],
+    keep_gradients: bool = False,
 ) -> StepResult:
     """Forward, cross-entropy, backward, one update. The model must be in training mode.
 
-    The loss is computed in fp32 whatever the precision of the net.
+    The loss is computed in fp32 whatever the precision of the net. With ``keep_gradients`` the
+    tensors of the gradients are used again and not made anew.
     """
     with autocast:
         logits_NK = model(images_NCHW)
     loss = F.cross_entropy(logits_NK.float(), labels_N, label_smoothing=label_smoothing)
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=not keep_gradients)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     with torch.no_grad():

@@ -141,8 +141,10 @@ def decide_model(asked: ModelSpec, image_size: int) -> Document:
     }
 
 
-def decide_engine(asked: EngineSpec, *, batch_bytes: int, blocks: int) -> dict[str, str | int]:
-    """The engine for a net of so many blocks, whose activations of a batch take so many bytes.
+def decide_engine(
+    asked: EngineSpec, *, batch_bytes: int, activations: int
+) -> list[machines.Choice]:
+    """The engine for a net that keeps so many activations, of so many bytes for a batch.
 
     Raises:
         UserError: where the machine lacks what was asked for.
@@ -153,9 +155,9 @@ def decide_engine(asked: EngineSpec, *, batch_bytes: int, blocks: int) -> dict[s
         asked.checkpoint_segments,
         batch_bytes=batch_bytes,
         memory=memory_of(device),
-        blocks=blocks,
+        activations=activations,
     )
-    return {choice.setting: choice.value for choice in [*choices, segments]}
+    return [*choices, segments]
 
 
 def choose_engine(asked: EngineSpec) -> list[machines.Choice]:

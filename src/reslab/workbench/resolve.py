@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reslab.catalog.datasets import DataCard
+from reslab.catalog.nets import Net
 from reslab.data.batches import TrainBatches
 from reslab.data.catalog import open_source
 from reslab.data.normalise import Normaliser, measure_normaliser
 from reslab.data.source import DataSource, Images
 from reslab.data.split import split_train
+from reslab.engine.machine import Choice
 from reslab.errors import UserError
 from reslab.models.cost import Cost, measure_cost
 from reslab.models.create import create_model, find_net
@@ -34,12 +36,14 @@ class Prepared:
         source: the data set, its test split unread.
         train: the images to train on.
         validation: the images to choose by; none where ``run.facts.val_images`` is 0.
+        choices: what was decided of the engine, with reasons.
     """
 
     run: ResolvedRun
     source: DataSource
     train: Images
     validation: Images
+    choices: tuple[Choice, ...] = ()
 
 
 def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
@@ -68,6 +72,11 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     training = decide_training(spec.training, len(train))
     model = decide_model(spec.model, card.image_size)
     cost = _price(model, card, data["augment"]["crop"], training["batch_size"])
+    choices = decide_engine(
+        spec.engine,
+        batch_bytes=cost.activation_bytes * training["batch_size"],
+        activations=_activations(find_net(spec.model.name)),
+    )
     normaliser = measure_normaliser(train.pixels_NCHW)
     facts = {
         "classes": list(card.classes),
@@ -88,11 +97,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         "data": data,
         "model": model,
         "training": training,
-        "engine": decide_engine(
-            spec.engine,
-            batch_bytes=cost.activation_bytes * training["batch_size"],
-            blocks=sum(find_net(spec.model.name).depths),
-        ),
+        "engine": {choice.setting: choice.value for choice in choices},
         "seeds": seeds,
         "facts": facts,
     }
@@ -101,6 +106,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         source=source,
         train=train,
         validation=published.take(split.validation),
+        choices=tuple(choices),
     )
 
 
@@ -134,6 +140,12 @@ def train_batches(prepared: Prepared, *, augmented: bool = True) -> TrainBatches
         order_seed=run.seeds.order,
         augmentation_seed=run.seeds.augmentation,
     )
+
+
+def _activations(net: Net) -> int:
+    """How many the blocks keep: each convolution's output for its norm, and each ReLU's."""
+    convolutions = 3 if "bottleneck" in net.block else 2
+    return 2 * convolutions * sum(net.depths)
 
 
 def _price(model: Document, card: DataCard, crop: int, batch_size: int) -> Cost:

@@ -86,6 +86,8 @@ def train(
         folder.write_text(SPEC, format_document(run.model_dump(mode="json")))
         folder.write_json(ENVIRONMENT, describe_environment(asdict(inspect_machine())))
         recorder = Recorder(folder)
+        for choice in prepared.choices:
+            recorder.log(f"{choice.setting} {choice.value}: {choice.reason}")
         with stop_on_signals() as should_stop, _status_of_failure(folder, recorder):
             result = learn(
                 prepared, model, runtime, [recorder, *observers], should_stop=should_stop
