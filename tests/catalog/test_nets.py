@@ -28,7 +28,7 @@ def test_the_name_tells_the_kind_and_the_depth(net):
     family, depth = re.fullmatch(r"(\D+?)(\d+)(?:_.*)?", net.name).groups()
     assert family in {"resnet", "plain", "preact_resnet", "wide_resnet", "resnext"}
     assert (family == "plain") == (net.shortcut == "none")
-    assert (family == "preact_resnet") == net.is_preactivation
+    assert (family == "preact_resnet") == net.block.startswith("preact")
     assert (family == "resnext") == (net.groups > 1)
     layers = 3 if "bottleneck" in net.block else 2
     assert int(depth) == layers * sum(net.depths) + 2

@@ -109,7 +109,7 @@ def test_doubtful_weights_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFi
         (["resnet18", "--set", "model.norms=batch"], "did you mean model.norm?"),
         (["resnet18", "--set", "training.lr=1"], "training is no setting of a net"),
         (["resnet18", "--set", "model.name=resnet50"], "the net is named twice"),
-        (["resnet18", "--set", "model=resnet50"], "model"),
+        (["resnet18", "--set", "model=resnet50"], "the net is named twice"),
         (["resnet18", "--image-size", "0"], "--image-size cannot be used"),
         (["resnet18", "--in-channels", "x"], "--in-channels cannot be used"),
         (["--image-size", "32"], "--image-size is about one net"),

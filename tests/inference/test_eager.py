@@ -5,7 +5,7 @@ from torch import nn
 
 from reslab.data.normalise import Normaliser
 from reslab.engine.runtime import Runtime
-from reslab.errors import ReslabError
+from reslab.errors import ReslabError, UserError
 from reslab.inference.eager import compute_logits
 from reslab.models.blocks import BasicBlock
 from reslab.models.resnet import ResNet
@@ -75,7 +75,7 @@ def test_the_mode_is_restored_and_nothing_in_the_net_changes(model, training):
 
 def test_the_mode_is_restored_after_a_failure(model):
     model.train()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(UserError):
         compute_logits(model, PIXELS[:, :1], Normaliser(MEAN[:1], SD[:1]), Runtime())
     assert model.training
 

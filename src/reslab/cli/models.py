@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 app = App(
     name="models",
     help_format="plaintext",
-    help_epilogue="Examples: reslab models resnet50 --set model.stride_in_1x1=true\n"
-    "          reslab models resnet18 --num-classes 10 --try-weights resnet18.pth",
+    help_epilogue="Example: reslab models resnet50 --set model.stride_in_1x1=true\n"
+    "         reslab models resnet18 --num-classes 10 --try-weights resnet18.pth",
 )
 
 _MIB = 2**20
@@ -111,7 +111,8 @@ def _list(json: bool) -> None:
 
 def _model_spec(name: str, settings: tuple[str, ...]) -> ModelSpec:
     document = merge({}, *map(parse_override, settings))
-    if "name" in document.get("model", {}):
+    given = document.get("model", {})
+    if not isinstance(given, dict) or "name" in given:
         raise UserError("the net is named twice", remedy=f"leave model.name out: it is {name}")
     document = merge(document, {"model": {"name": name}})
     if other := sorted(set(document) - {"model"}):
