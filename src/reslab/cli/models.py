@@ -32,7 +32,11 @@ def models(
     /,
     *,
     image_size: Annotated[
-        str | None, Parameter(help="side of the images in pixels; default: as published")
+        str | None,
+        Parameter(
+            help="side of the images in pixels, which decides the stem as in training; "
+            "default: as published"
+        ),
     ] = None,
     in_channels: Annotated[str | None, Parameter(help="of the images; default: 3")] = None,
     num_classes: Annotated[str | None, Parameter(help="default: as published")] = None,

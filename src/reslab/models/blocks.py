@@ -24,6 +24,10 @@ RELU: MakeActivation = partial(nn.ReLU, inplace=True)
 class Block(nn.Module):
     """What the net asks of a block: derive your own from it and pass its class.
 
+    The class is called with (in_channels, channels, stride) and the keywords shortcut, norm,
+    activation and stochastic_depth. What it does with these is up to it: an option that a block
+    of one's own ignores has no effect.
+
     Attributes:
         is_preactivation: whether norm and activation stand before the convolutions, so that
             the net activates after its stem and after its last block instead.

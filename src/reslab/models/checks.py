@@ -73,12 +73,14 @@ def check_plain(**asked: bool) -> None:
             raise UserError(
                 f"{name} needs a shortcut",
                 received="shortcut none, with which a silent branch leaves only zeros",
-                remedy=f"turn {name} off or choose another shortcut",
+                remedy=f"turn {name} off or create a residual net",
             )
 
 
 def check_images(images_NCHW: Tensor, channels: int) -> None:
     """Raise UserError unless they are floating-point images of so many channels."""
+    if not isinstance(images_NCHW, Tensor):
+        raise UserError("the net takes images as a tensor", received=type(images_NCHW).__name__)
     shape = tuple(images_NCHW.shape)
     if len(shape) != 4 or shape[1] != channels or 0 in shape[2:]:
         raise UserError(

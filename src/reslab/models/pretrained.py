@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from reslab.errors import UserError
-from reslab.models.match import HEAD, Fate, TensorFate, is_counter, match
+from reslab.models.match import HEAD, STEM, Fate, TensorFate, is_counter, match
 from reslab.models.published import TAGS, fetch_published
 from reslab.models.state_files import read_identity, read_state
 
@@ -71,7 +71,7 @@ def load_weights(
         raise UserError(
             "weights come from a file, a run or by name",
             expected="a path or one of " + ", ".join(TAGS),
-            received=repr(source),
+            received=repr(source) if isinstance(source, int | None) else type(source).__name__,
         )
     own = model.state_dict()
     if any(tensor.is_meta for tensor in own.values()):
@@ -86,15 +86,16 @@ def load_weights(
         state = read_state(Path(source))
         trained_as = read_identity(Path(source))
     chosen, fates = match(own, state)
+    unlike = _unlike(getattr(model, "identity", {}), trained_as)
     if strict:
-        _refuse_another_net(fates, source)
+        _refuse_another_net(fates, source, unlike)
     elif all(is_counter(name) for name in chosen):
         raise UserError(f"nothing in {source} fits the net", remedy="create the net that it is of")
     # Into the tensors that the net has, so that layout, type and sharing stay.
     with torch.no_grad():
         for name, tensor in chosen.items():
             own[name].copy_(tensor)
-    doubts = [*_doubts(state), *_unlike(getattr(model, "identity", {}), trained_as)]
+    doubts = [*_doubts(state), *unlike]
     return LoadReport(source=str(source), tensors=tuple(fates), doubts=tuple(doubts))
 
 
@@ -125,7 +126,7 @@ def _refuse_unlike_published(model: nn.Module) -> None:
         )
 
 
-def _refuse_another_net(fates: list[TensorFate], source: str | Path) -> None:
+def _refuse_another_net(fates: list[TensorFate], source: str | Path, unlike: Sequence[str]) -> None:
     """Head and counters may be missing, and nothing may be left over."""
     odd = [
         t
@@ -136,9 +137,12 @@ def _refuse_another_net(fates: list[TensorFate], source: str | Path) -> None:
         missing, extra = (sum(t.fate == fate for t in odd) for fate in ("kept", "left out"))
         raise UserError(
             f"{source} holds the weights of another net",
-            received=f"{missing} tensors of this net unfilled and {extra} without use, "
-            f"{odd[0].name} among them ({odd[0].why})",
-            remedy="create the net that they are of, or load with strict=False what fits",
+            received=f"{missing} of this net's tensors unfilled and {extra} of the file's unused, "
+            f"{odd[0].name} among them ({odd[0].why}){''.join(f', and {t}' for t in unlike)}",
+            remedy="give the net the other stem"
+            if [t.name for t in odd] == [STEM]
+            else "create the net that they are of, or let reslab.load_weights(…, strict=False) "
+            "take what fits",
         )
 
 

@@ -180,7 +180,7 @@ class ResNet(nn.Module):
     def features(self, images_NCHW: Tensor) -> dict[str, Tensor]:
         """What each stage gives, by name: ``stem``, then ``layer1`` … as (N, C, H, W).
 
-        In a net with pre-activation the last one is not activated yet.
+        In nets with pre-activation they are what the next block would activate.
 
         Raises:
             UserError: as ``forward``.

@@ -8,7 +8,7 @@ the chosen kind (milestones of a cosine) does not exist there and is refused.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -79,13 +79,21 @@ class ModelSpec(Frozen):
 
     name: str = Field("resnet14", description="net, see `reslab models`")
     shortcut: Shortcut | Auto = Field(
-        "auto", description="shortcut where a block changes the shape; auto: the net's own"
+        "auto",
+        description="shortcut where a block changes the shape: A (zero padding), B (1x1 "
+        "convolution), C (that on every block), conv3x3, none; auto: the net's own",
     )
     stem: Stem | Auto = Field(
-        "auto", description="first layers; auto: small below 96 pixels, else the net's own"
+        "auto",
+        description="first layers: imagenet (7x7, stride 2, max pool) or small (3x3); auto: small "
+        "below 96 pixels, else the net's own",
     )
-    norm: Norm = Field("batch", description="what normalises the channels")
-    activation: Activation = Field("relu", description="the nonlinearity throughout")
+    norm: Norm = Field(
+        "batch", description=f"what normalises the channels: {', '.join(get_args(Norm))}"
+    )
+    activation: Activation = Field(
+        "relu", description=f"the nonlinearity throughout: {', '.join(get_args(Activation))}"
+    )
     dropout: Fraction = Field(
         0.0, description="probability that a number before the head is zeroed in training"
     )
@@ -101,7 +109,9 @@ class ModelSpec(Frozen):
         False, description="bottlenecks take their stride in the first 1x1 convolution"
     )
     initialisation: Initialisation = Field(
-        "kaiming_fan_out", description="scheme of the convolutions' first weights"
+        "kaiming_fan_out",
+        description="scheme of the convolutions' first weights: "
+        + ", ".join(get_args(Initialisation)),
     )
 
     @field_validator("name")
