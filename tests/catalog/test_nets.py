@@ -31,7 +31,7 @@ def test_the_name_tells_the_kind_and_the_depth(net):
     assert (family == "preact_resnet") == net.block.startswith("preact")
     assert (family == "resnext") == (net.groups > 1)
     layers = 3 if "bottleneck" in net.block else 2
-    assert int(depth) == layers * sum(net.depths) + 2
+    assert int(depth) == layers * sum(net.depths) + 2 == net.convolutions + 2
 
 
 @pytest.mark.parametrize("net", NETS, ids=lambda net: net.name)

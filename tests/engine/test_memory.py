@@ -8,9 +8,9 @@ from reslab.engine.memory import choose_checkpoint_segments, memory_of
 GIB = 2**30
 
 
-def choose(asked="auto", batch_bytes=GIB, total=8 * GIB, activations=2400):
+def choose(asked="auto", batch_bytes=GIB, total=8 * GIB, convolutions=1200):
     return choose_checkpoint_segments(
-        asked, batch_bytes=batch_bytes, memory=total, activations=activations
+        asked, batch_bytes=batch_bytes, memory=total, convolutions=convolutions
     )
 
 

@@ -12,6 +12,7 @@ from reslab.ops.recompute import (
     make_gradients,
     run_in_segments,
     split_evenly,
+    usual_segments,
 )
 
 
@@ -193,6 +194,11 @@ def test_no_other_cut_has_a_smaller_largest_segment(chains, segments):
         if sum(map(len, cut)) <= max(segments, len(chains))
     )
     assert max(largest(c, s) for c, s in zip(chains, found, strict=True)) == best
+
+
+def test_even_a_net_without_convolutions_has_one_segment():
+    assert usual_segments(0) == 1
+    assert usual_segments(600 * 2) == 48
 
 
 def test_uneven_blocks_get_shorter_segments():

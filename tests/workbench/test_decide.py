@@ -26,7 +26,7 @@ def test_engine_choices_carry_reasons() -> None:
 
 def test_the_engine_is_all_that_a_resolved_one_needs() -> None:
     small, large = (
-        {c.setting: c.value for c in decide_engine(EngineSpec(), batch_bytes=size, activations=9)}
+        {c.setting: c.value for c in decide_engine(EngineSpec(), batch_bytes=size, convolutions=5)}
         for size in (1, 2**60)
     )
     assert small.keys() == EngineSpec.model_fields.keys() - {"compile"}

@@ -58,6 +58,16 @@ class Net:
     num_classes: int
     image_size: int
 
+    @property
+    def has_bottlenecks(self) -> bool:
+        """Whether blocks are 1x1, 3x3 and 1x1 convolutions instead of two 3x3 ones."""
+        return self.block.endswith("bottleneck")
+
+    @property
+    def convolutions(self) -> int:
+        """Convolutions of all residual branches."""
+        return (3 if self.has_bottlenecks else 2) * sum(self.depths)
+
 
 def _imagenet(
     name: str,

@@ -17,6 +17,20 @@ RunPath = Annotated[Path, Parameter(help="the run's folder")]
 Use = Annotated[Literal["best", "last"], Parameter(help="which weights")]
 
 
+def settings(what: str) -> Parameter:
+    """The option --set, which is given once for each KEY=VALUE.
+
+    Args:
+        what: which settings it takes, for its help.
+    """
+    return Parameter(
+        name="--set",
+        negative="",
+        show_default=False,
+        help=f"{what}; may be given again and again",
+    )
+
+
 def whole_number(text: str, option: str, *, least: int) -> int:
     """The number that an option was given.
 

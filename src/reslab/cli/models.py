@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from reslab.catalog.nets import NETS
-from reslab.cli.arguments import Json, whole_number
+from reslab.cli.arguments import Json, settings, whole_number
 from reslab.cli.output import print_json, print_line, print_table, warn
 from reslab.errors import UserError
 from reslab.spec.run import ModelSpec, RunSpec
@@ -42,12 +42,8 @@ def models(
     num_classes: Annotated[str | None, Parameter(help="default: as published")] = None,
     set_: Annotated[
         tuple[str, ...],
-        Parameter(
-            name="--set",
-            negative="",
-            show_default=False,
-            help="a setting of the net as KEY=VALUE, such as model.shortcut=C, see "
-            "`reslab train --help`; may be given again and again",
+        settings(
+            "a setting of the net as KEY=VALUE, such as model.shortcut=C, see `reslab train --help`"
         ),
     ] = (),
     try_weights: Annotated[
@@ -113,8 +109,8 @@ def _list(json: bool) -> None:
     )
 
 
-def _model_spec(name: str, settings: tuple[str, ...]) -> ModelSpec:
-    document = merge({}, *map(parse_override, settings))
+def _model_spec(name: str, overrides: tuple[str, ...]) -> ModelSpec:
+    document = merge({}, *map(parse_override, overrides))
     given = document.get("model", {})
     if not isinstance(given, dict) or "name" in given:
         raise UserError("the net is named twice", remedy=f"leave model.name out: it is {name}")

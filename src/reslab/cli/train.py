@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from reslab.cli.arguments import Json, Root
+from reslab.cli.arguments import Json, Root, settings
 from reslab.cli.output import accuracy, print_json, print_line
 from reslab.errors import UserError
 from reslab.spec.faults import leaves
@@ -66,13 +66,7 @@ def train(
     config: Annotated[Path | None, Parameter(help="YAML file with settings")] = None,
     set_: Annotated[
         tuple[str, ...],
-        Parameter(
-            name="--set",
-            negative="",
-            show_default=False,
-            help="a setting as KEY=VALUE, such as training.lr=0.1; --print-config shows all; "
-            "may be given again and again",
-        ),
+        settings("a setting as KEY=VALUE, such as training.lr=0.1; --print-config shows all"),
     ] = (),
     print_config: Annotated[
         bool,

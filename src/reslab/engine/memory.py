@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 
 import torch
 
 from reslab.engine.machine import Choice
+from reslab.ops.recompute import usual_segments
 
 # Where a step's activations need more of the memory than this, they are computed again:
 # weights, their gradients, the data and other programs need the rest.
@@ -35,7 +35,7 @@ def memory_of(device: str) -> int:
 
 
 def choose_checkpoint_segments(
-    asked: int | str, *, batch_bytes: int, memory: int, activations: int
+    asked: int | str, *, batch_bytes: int, memory: int, convolutions: int
 ) -> Choice:
     """Segments whose activations are computed again in the backward; 0 keeps them all.
 
@@ -43,8 +43,7 @@ def choose_checkpoint_segments(
         asked: a number, or ``auto``.
         batch_bytes: what the activations of a batch take where all are kept.
         memory: what the device has, in bytes.
-        activations: how many tensors that is; their root is the number of segments with which
-            the least is kept (arXiv 1604.06174).
+        convolutions: of the residual branches, which decide how many segments are usual.
     """
     setting = "checkpoint_segments"
     if asked != "auto":
@@ -53,5 +52,5 @@ def choose_checkpoint_segments(
     if batch_bytes <= _SHARE * memory:
         return Choice(setting=setting, value=0, reason=told)
     return Choice(
-        setting=setting, value=math.isqrt(activations), reason=f"{told}: too much to keep"
+        setting=setting, value=usual_segments(convolutions), reason=f"{told}: too much to keep"
     )

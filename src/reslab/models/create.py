@@ -87,6 +87,7 @@ def create_model(
             received=f"shortcut {shortcut}",
             remedy=f"create {name.replace('plain', 'resnet')}",
         )
+    shortcut = net.shortcut if shortcut is None else shortcut
     model = ResNet(
         _block_of(net, stride_in_1x1=stride_in_1x1),
         net.depths,
@@ -94,7 +95,7 @@ def create_model(
         num_classes=net.num_classes if num_classes is None else num_classes,
         in_channels=in_channels,
         stem=net.stem if stem is None else stem,
-        shortcut=net.shortcut if shortcut is None else shortcut,
+        shortcut=shortcut,
         norm=norm,
         activation=activation,
         dropout=dropout,
@@ -104,7 +105,7 @@ def create_model(
     )
     model.identity = {
         "net": name,
-        "shortcut": shortcut or net.shortcut,
+        "shortcut": shortcut,
         "activation": activation,
         "stride_in_1x1": str(stride_in_1x1).lower(),
     }
@@ -120,7 +121,7 @@ def create_model(
 
 def _block_of(net: Net, *, stride_in_1x1: bool) -> MakeBlock:
     block = BLOCKS[net.block]
-    if "bottleneck" in net.block:
+    if net.has_bottlenecks:
         return partial(
             block,
             groups=net.groups,

@@ -81,11 +81,11 @@ def _fetch(url: str, path: Path, prefix: str) -> None:
 
 
 def _address(net: str, tag: str) -> str:
+    if not net:
+        raise UserError("which net's published weights?", remedy="give net=, such as resnet18")
     # Only who asks for published weights waits for torchvision's import.
     from torchvision.models import get_model_weights  # noqa: PLC0415
 
-    if not net:
-        raise UserError("which net's published weights?", remedy="give net=, such as resnet18")
     try:
         published = get_model_weights(net)
     except ValueError:

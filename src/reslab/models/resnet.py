@@ -9,7 +9,6 @@ of an embedding, ``K`` classes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -39,7 +38,7 @@ from reslab.models.layers import (
 )
 from reslab.models.preact import PreActivation
 from reslab.models.stage import Stage, branch_convolutions, channels_kept
-from reslab.ops.recompute import split_evenly
+from reslab.ops.recompute import split_evenly, usual_segments
 from reslab.ops.stochastic_depth import linear_decay
 
 
@@ -187,8 +186,8 @@ class ResNet(nn.Module):
         """
         found = {"stem": self._stem(images_NCHW)}
         x = found["stem"]
-        for name in self.stage_names:
-            found[name] = x = self.get_submodule(name)(x)
+        for name, stage in zip(self.stage_names, self.stages(), strict=True):
+            found[name] = x = stage(x)
         return found
 
     def replace_head(self, num_classes: int) -> None:
@@ -207,17 +206,16 @@ class ResNet(nn.Module):
         """Keep less for the backward: segment ends only, the rest is computed again.
 
         Args:
-            segments: how many, at least one a stage; None: the square root of what the
-                branches would keep, two activations a convolution (arXiv 1604.06174); 0: keep
-                all, as a new net does.
+            segments: how many, at least one a stage; None: see
+                ``reslab.ops.recompute.usual_segments``; 0: keep all, as a new net does.
 
         Raises:
             UserError: for a negative number.
         """
         stages = list(self.stages())
         if segments is None:
-            kept = [branch_convolutions(residual) for stage in stages for residual in stage]
-            segments = max(1, math.isqrt(2 * sum(map(len, kept))))
+            branches = [branch_convolutions(residual) for stage in stages for residual in stage]
+            segments = usual_segments(sum(map(len, branches)))
         if not is_count(segments, least=0):
             raise UserError(
                 "segments must be a whole number of at least 0", received=repr(segments)

@@ -149,6 +149,18 @@ def make_gradients(model: nn.Module) -> None:
             parameter.grad = torch.zeros_like(parameter)
 
 
+def usual_segments(convolutions: int) -> int:
+    """The number of segments with which the least is kept: the root of what there is to keep.
+
+    Each convolution of a residual branch leaves two activations: its own output for the norm,
+    and the ReLU's.
+
+    >>> usual_segments(1200)
+    48
+    """
+    return max(1, math.isqrt(2 * convolutions))
+
+
 def split_evenly(chains: Sequence[Sequence[float]], segments: int) -> list[list[int]]:
     """Cut chains into segments whose largest weight is as small as possible.
 

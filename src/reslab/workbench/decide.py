@@ -142,9 +142,9 @@ def decide_model(asked: ModelSpec, image_size: int) -> Document:
 
 
 def decide_engine(
-    asked: EngineSpec, *, batch_bytes: int, activations: int
+    asked: EngineSpec, *, batch_bytes: int, convolutions: int
 ) -> list[machines.Choice]:
-    """The engine for a net that keeps so many activations, of so many bytes for a batch.
+    """The engine for a net of so many convolutions, which keeps so many bytes of a batch.
 
     Raises:
         UserError: where the machine lacks what was asked for.
@@ -155,7 +155,7 @@ def decide_engine(
         asked.checkpoint_segments,
         batch_bytes=batch_bytes,
         memory=memory_of(device),
-        activations=activations,
+        convolutions=convolutions,
     )
     return [*choices, segments]
 

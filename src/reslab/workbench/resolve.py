@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reslab.catalog.datasets import DataCard
-from reslab.catalog.nets import Net
 from reslab.data.batches import TrainBatches
 from reslab.data.catalog import open_source
 from reslab.data.normalise import Normaliser, measure_normaliser
@@ -20,9 +19,7 @@ from reslab.models.cost import Cost, measure_cost
 from reslab.models.create import create_model, find_net
 from reslab.models.resnet import ResNet
 from reslab.spec.resolved import ResolvedRun
-from reslab.spec.run import (
-    RunSpec,
-)
+from reslab.spec.run import RunSpec
 from reslab.spec.text import Document, build, merge
 from reslab.workbench.decide import decide_data, decide_engine, decide_model, decide_training
 
@@ -75,7 +72,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     choices = decide_engine(
         spec.engine,
         batch_bytes=cost.activation_bytes * training["batch_size"],
-        activations=_activations(find_net(spec.model.name)),
+        convolutions=find_net(spec.model.name).convolutions,
     )
     normaliser = measure_normaliser(train.pixels_NCHW)
     facts = {
@@ -140,12 +137,6 @@ def train_batches(prepared: Prepared, *, augmented: bool = True) -> TrainBatches
         order_seed=run.seeds.order,
         augmentation_seed=run.seeds.augmentation,
     )
-
-
-def _activations(net: Net) -> int:
-    """How many the blocks keep: each convolution's output for its norm, and each ReLU's."""
-    convolutions = 3 if "bottleneck" in net.block else 2
-    return 2 * convolutions * sum(net.depths)
 
 
 def _price(model: Document, card: DataCard, crop: int, batch_size: int) -> Cost:
