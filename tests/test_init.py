@@ -50,7 +50,7 @@ def test_every_exported_name_resolves_to_what_type_checkers_see(name):
 
 
 def test_dir_lists_the_exported_names():
-    assert set(reslab.__all__) <= set(dir(reslab))
+    assert {*reslab.__all__, "__version__"} == set(dir(reslab))
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -100,3 +100,19 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     )
     os.close(write)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["models", "a", "b"], "`reslab models` has no use for b; see `reslab models --help`"),
+        (["data", "list", "x"], "`reslab data list` has no use for x; see `reslab data list --h"),
+        (["train", "--epoks", "3"], "Did you mean --epochs?; see `reslab train --help`"),
+        (["tain"], "see `reslab --help`"),
+    ],
+)
+def test_refusals_point_to_the_help_of_the_command(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(arguments) == 2
+    assert text in capsys.readouterr().err

@@ -88,8 +88,9 @@ def test_weights_are_tried(trained: reslab.Run, capsys: pytest.CaptureFixture[st
     assert "repeated from 1 channels to 3" in out
     assert "for 3 classes there, 4 here: left at initialisation" in out
     assert run(["models", "resnet14", *options, *weights, "--json"]) == 0
-    tensors = json.loads(capsys.readouterr().out)["weights"]["tensors"]
-    assert {"name": "fc.bias", "fate": "kept"}.items() <= tensors[-1].items()
+    told = json.loads(capsys.readouterr().out)["weights"]
+    assert {"name": "fc.bias", "fate": "kept"}.items() <= told["tensors"][-1].items()
+    assert {"name": "fc", "fate": "kept", "tensors": 2}.items() <= told["parts"][-1].items()
 
 
 def test_doubtful_weights_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

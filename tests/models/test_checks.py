@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from reslab.errors import UserError
-from reslab.models.blocks import BasicBlock
+from reslab.models.blocks import BasicBlock, Block
 from reslab.models.checks import (
+    channels_of,
+    check_block,
     check_counts,
     check_images,
     check_plain,
@@ -41,6 +43,8 @@ def test_stages_have_a_depth_and_a_width_each():
         check_sizes((1, 2), (3,), 5, 6)
     with pytest.raises(UserError, match="num_classes must be"):
         check_sizes((1,), (3,), 0, 6)
+    with pytest.raises(UserError, match="depths has one number for each stage"):
+        check_sizes(2, (3,), 5, 6)
 
 
 @pytest.mark.parametrize("value", [1, -0.1, float("nan"), "0.5", None])
@@ -64,7 +68,28 @@ def test_a_class_is_found_within_partials():
             class_of(other)
 
 
+def test_a_block_takes_what_the_net_gives_it():
+    class Narrow(Block):
+        def __init__(self, in_channels, channels, stride):
+            super().__init__()
+
+    check_block(partial(BasicBlock, shortcut="A"), shortcut="B")
+    with pytest.raises(UserError, match=r"Narrow .* norm\), received .*; let it take \*\*options"):
+        check_block(Narrow, norm=None)
+    with pytest.raises(UserError, match=r"Narrow does not say .* received None; set self.out_ch"):
+        channels_of(Narrow(1, 1, 1))
+    assert channels_of(BasicBlock(2, 3)) == 3
+
+
 def test_images_have_the_nets_channels():
-    check_images(torch.zeros(0, 2, 1, 1), 2)
+    check_images(torch.zeros(0, 2, 1, 1), 2, torch.float32)
     with pytest.raises(UserError, match=r"received \(1, 3, 4, 4\); create .* in_channels=3"):
-        check_images(torch.zeros(1, 3, 4, 4), 2)
+        check_images(torch.zeros(1, 3, 4, 4), 2, torch.float32)
+    with pytest.raises(UserError, match=r"permute\(0, 3, 1, 2\)"):
+        check_images(torch.zeros(1, 4, 4, 2), 2, torch.float32)
+    with pytest.raises(UserError, match=r"images\[None\]"):
+        check_images(torch.zeros(2, 4, 4), 2, torch.float32)
+    with pytest.raises(UserError, match=r"received \(1, 2, 0, 2\)$"):
+        check_images(torch.zeros(1, 2, 0, 2), 2, torch.float32)
+    with pytest.raises(UserError, match=r"images.to\(torch.float32\)"):
+        check_images(torch.zeros(1, 2, 4, 4, dtype=torch.float64), 2, torch.float32)

@@ -173,8 +173,8 @@ class TestCreateModel:
         with pytest.warns(UserWarning) as told:
             create_model("resnet14", weights=path, num_classes=3, in_channels=1)
         texts = "\n".join(str(w.message) for w in told)
-        assert "conv1.weight adapted (summed over 3 channels to 1)" in texts
-        assert "fc.weight kept (for 10 classes there, 3 here" in texts
+        assert "conv1 adapted (summed over 3 channels to 1)" in texts
+        assert "fc kept (for 10 classes there, 3 here" in texts
         assert {w.filename for w in told} == {__file__}
 
     def test_a_run_gives_its_best_weights(self, trained):
@@ -243,6 +243,8 @@ def test_a_net_that_computes_otherwise_is_doubted_where_the_file_tells(tmp_path)
 
 
 def test_what_is_no_place_for_weights_is_refused():
+    with pytest.raises(UserError, match=r"go into a net: .*received str; reslab.create_model"):
+        load_weights("resnet14", "imagenet")
     with pytest.raises(UserError, match=r"come from a file, a run or by name: .*received 5"):
         load_weights(trained_net(), 5)
     with pytest.raises(UserError, match="which net's published weights"):

@@ -48,7 +48,7 @@ def test_the_best_weights_of_a_run(tmp_path):
         lambda s: {"model_state_dict": s},
         lambda s: {"epoch": 1, "model": {"state_dict": s}},
         lambda s: {f"module.{name}": t for name, t in s.items()},
-        lambda s: {"state_dict": {f"module._orig_mod.{name}": t for name, t in s.items()}},
+        lambda s: {"state_dict": {f"module._orig_mod.backbone.{name}": t for name, t in s.items()}},
         lambda s: {"state_dict": {f"model.{name}": t for name, t in s.items()}},
     ],
 )

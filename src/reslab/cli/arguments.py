@@ -49,5 +49,4 @@ def whole_number(text: str, option: str, *, least: int) -> int:
         f"{option} cannot be used",
         expected=f"a whole number of at least {least}",
         received=repr(text),
-        remedy=f"correct it with {option} {max(least, 5)}",
     )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 import reslab
 from reslab.errors import ReslabError
@@ -88,7 +88,12 @@ def run(arguments: Sequence[str]) -> int:
     try:
         app(list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        return _complain(" ".join(str(error).split()), 2, "see `reslab --help`")
+        command = " ".join(["reslab", *(error.command_chain or ())])
+        text = " ".join(str(error).split())
+        if isinstance(error, UnusedCliTokensError):
+            # Cyclopts speaks of tokens here, which are nothing to who typed a word too many.
+            text = f"`{command}` has no use for {' '.join(error.unused_tokens or ())}"
+        return _complain(text, 2, f"see `{command} --help`")
     except ReslabError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:

@@ -196,6 +196,10 @@ def _try_weights(options: dict[str, Any], source: str) -> LoadReport:
 def _report_document(report: LoadReport) -> dict[str, Any]:
     return {
         "source": report.source,
+        "parts": [
+            {"name": part, "fate": fate, "tensors": int(tensors), "why": why}
+            for part, fate, tensors, why in report.rows()
+        ],
         "tensors": [{"name": t.name, "fate": t.fate, "why": t.why} for t in report.tensors],
         "doubts": list(report.doubts),
     }

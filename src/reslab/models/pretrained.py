@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +41,7 @@ class LoadReport:
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """(part of the net, what became of it, tensors, why), neighbours alike put together."""
-        counts = Counter((t.name.partition(".")[0], t.fate, t.why) for t in self.tensors)
-        return [(part, fate, str(n), why) for (part, fate, why), n in counts.items()]
+        return [(part, fate, str(n), why) for part, fate, n, why in _by_part(self.tensors)]
 
     def __str__(self) -> str:
         lines = [f"weights from {self.source}"]
@@ -67,6 +66,13 @@ def load_weights(
     Raises:
         UserError: where there are no weights, they are damaged, or they are of another net.
     """
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            "weights go into a net",
+            expected="a module, such as reslab.create_model makes",
+            received=type(model).__name__,
+            remedy="reslab.create_model(NAME, weights=…) makes one with weights",
+        )
     if not isinstance(source, str | Path):
         raise UserError(
             "weights come from a file, a run or by name",
@@ -102,9 +108,14 @@ def load_weights(
 def warn_of_report(report: LoadReport) -> None:
     """Tell by Python's warnings what a caller who did not ask for the report should know."""
     changed = [t for t in report.tensors if t.fate != "loaded" and not is_counter(t.name)]
-    told = [f"{t.name} {t.fate} ({t.why})" for t in changed]
+    told = [f"{part} {fate} ({why})" for part, fate, _, why in _by_part(changed)]
     for text in [*told, *report.doubts]:
         warnings.warn(f"weights from {report.source}: {text}", stacklevel=3)
+
+
+def _by_part(tensors: Iterable[TensorFate]) -> list[tuple[str, Fate, int, str]]:
+    counts = Counter((t.name.partition(".")[0], t.fate, t.why) for t in tensors)
+    return [(part, fate, n, why) for (part, fate, why), n in counts.items()]
 
 
 def _refuse_unlike_published(model: nn.Module) -> None:

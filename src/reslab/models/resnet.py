@@ -20,6 +20,8 @@ from reslab.catalog.nets import STEMS, Activation, Initialisation, Norm, Shortcu
 from reslab.errors import UserError
 from reslab.models.blocks import Block, MakeBlock
 from reslab.models.checks import (
+    channels_of,
+    check_block,
     check_counts,
     check_images,
     check_plain,
@@ -120,22 +122,17 @@ class ResNet(nn.Module):
         ):
             blocks: list[Block] = []
             for j in range(depth):
-                first: dict[str, Any] = (
-                    {"preactivate": False} if preactivation and i == j == 0 else {}
-                )
-                blocks.append(
-                    block(
-                        channels,
-                        width,
-                        2 if i > 0 and j == 0 else 1,
-                        shortcut=shortcut,
-                        norm=make_norm,
-                        activation=make_activation,
-                        stochastic_depth=next(left_out),
-                        **first,
-                    )
-                )
-                channels = blocks[-1].out_channels
+                options: dict[str, Any] = {
+                    "shortcut": shortcut,
+                    "norm": make_norm,
+                    "activation": make_activation,
+                    "stochastic_depth": next(left_out),
+                }
+                if preactivation and i == j == 0:
+                    options["preactivate"] = False
+                check_block(block, **options)
+                blocks.append(block(channels, width, 2 if i > 0 and j == 0 else 1, **options))
+                channels = channels_of(blocks[-1])
             self.add_module(name, Stage(*blocks))
         self.post = (
             PreActivation(channels, make_norm, make_activation) if preactivation else nn.Identity()
@@ -233,6 +230,6 @@ class ResNet(nn.Module):
             stage.segments = tuple(sizes)
 
     def _stem(self, images_NCHW: Tensor) -> Tensor:
-        check_images(images_NCHW, self.conv1.in_channels)
+        check_images(images_NCHW, self.conv1.in_channels, self.conv1.weight.dtype)
         stem_NCHW: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images_NCHW))))
         return stem_NCHW

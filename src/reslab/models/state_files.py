@@ -30,8 +30,9 @@ _DEEPEST = 4
 
 _REAL = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
-# What wrappers put before every name: DataParallel and DDP, torch.compile, Lightning modules.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+# What wrappers put before every name: DataParallel and DDP, torch.compile, Lightning modules,
+# and nets that hold another one.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.", "resnet.")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
