@@ -9,7 +9,7 @@ from typing import Any
 from peers import Epoch, NoteLoop, TunedLoop, Work, initial_model
 from reslab.data.batches import TrainBatches
 from reslab.engine.runtime import Runtime
-from reslab.training.fit import fit
+from reslab.training.fit import begin, fit
 from reslab.workbench.resolve import normaliser_of
 
 # glibc's own switches for what reslab's engine asks of it through mallopt.
@@ -50,7 +50,7 @@ class Harness:
         """One epoch, a whole training of its own on an order of its own."""
         batches = replace(self._batches, order_seed=number, augmentation_seed=number)
         with self._runtime.active():
-            result = fit(self._model, batches, self._training, self._runtime)
+            result = fit(begin(self._model, batches, self._training, self._runtime))
         images = result.steps * batches.batch_size
         return Epoch(images=images, steps=result.steps, loss=result.history[-1].train_loss)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reslab.models.resnet import ResNet
     from reslab.spec.recipes import recipe
     from reslab.spec.run import RunSpec
+    from reslab.workbench.resume import resume
     from reslab.workbench.run import Run, load_run
     from reslab.workbench.train import train
 
@@ -37,6 +38,7 @@ __all__ = [
     "load_run",
     "load_weights",
     "recipe",
+    "resume",
     "train",
 ]
 
@@ -55,6 +57,7 @@ _HOMES = {
     "load_run": "reslab.workbench.run",
     "load_weights": "reslab.models.pretrained",
     "recipe": "reslab.spec.recipes",
+    "resume": "reslab.workbench.resume",
     "train": "reslab.workbench.train",
 }
 

@@ -246,7 +246,7 @@ def test_metrics_without_what_they_should_hold(capsys: Capture, own_run: Path) -
 
 def test_run_of_a_newer_format(capsys: Capture, own_run: Path) -> None:
     text = (own_run / "run.yaml").read_text()
-    (own_run / "run.yaml").write_text(text.replace("format: 1", "format: 2"))
+    (own_run / "run.yaml").write_text(text.replace("format: 2", "format: 3"))
     assert "format" in complaint(capsys, own_run.parent, "evaluate", own_run)
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+import reslab
 from reslab.engine.runtime import Runtime
-from reslab.errors import UserError
+from reslab.errors import TrainingDiverged, UserError
 from reslab.models.weights import weights_to_bytes
+from reslab.runs.history import EpochRecord
 from reslab.spec.recipes import recipe_document
 from reslab.spec.run import RunSpec
 from reslab.spec.text import build, parse_override
-from reslab.workbench.resolve import resolve
-from reslab.workbench.train import initial_model, learn
+from reslab.training.fit import begin, fit
+from reslab.training.observers import NullObserver
+from reslab.workbench.resolve import resolve, train_batches
+from reslab.workbench.train import initial_model, validator
 from tests.contract.test_setting_mistakes import settings
 
 # Small enough for a second: 64 digits, two epochs of four steps.
@@ -75,13 +81,24 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "engine.memory_format": (("engine.memory_format=channels_last",), "contiguous"),
     "engine.threads": ((), "1"),
     "engine.checkpoint_segments": (("engine.checkpoint_segments=0",), "3"),
+    "engine.micro_batches": (("engine.micro_batches=1",), "2"),
     "seeds.base": ((), "1"),
     "seeds.initialisation": ((), "1"),
     "seeds.order": ((), "1"),
     "seeds.augmentation": ((), "1"),
 }
 # Those that a machine without a GPU or network shows in another way, each by its own test below.
-APART = {"recipe", "data.name", "data.root", "engine.device", "engine.compile"}
+APART = {
+    "recipe",
+    "data.name",
+    "data.root",
+    "training.time_limit",
+    "training.non_finite",
+    "engine.device",
+    "engine.compile",
+    "checkpoint.every_seconds",
+    "checkpoint.keep",
+}
 
 
 @cache
@@ -93,7 +110,8 @@ def observe(overrides: tuple[str, ...]) -> dict[str, Any]:
     with runtime.active():
         model = initial_model(prepared.run, runtime)
         strides = [p.stride() for p in model.parameters()]
-        result = learn(prepared, model, runtime)
+        stepper = begin(model, train_batches(prepared), prepared.run.training, runtime)
+        result = fit(stepper, validate=validator(prepared, runtime))
         threads = torch.get_num_threads()
     history = [asdict(r) for r in result.history]
     for record in history:
@@ -154,3 +172,53 @@ def test_compile_wraps_the_net() -> None:
     model = torch.nn.Linear(2, 2)
     assert Runtime(compile=False).compiled(model) is model
     assert Runtime(compile=True).compiled(model) is not model
+
+
+def test_the_limit_of_time_shortens_training(tmp_path: Path) -> None:
+    spec = build(RunSpec, recipe_document("fast", *map(parse_override, BASE)))
+    spec = spec.model_copy(
+        update={"training": spec.training.model_copy(update={"epochs": 5000, "time_limit": 6.0})}
+    )
+    run = reslab.train(spec, out=tmp_path / "run")
+    assert 0 < run.metrics["steps"] < run.spec.total_steps
+    assert run.metrics["status"] == "finished"
+    assert run.history[-1].learning_rate < 0.1 * run.spec.training.lr
+
+
+@pytest.mark.parametrize(("choice", "left_out"), [("skip", 1), ("rollback", 1), ("stop", None)])
+def test_what_is_not_finite_is_treated_as_asked(choice: str, left_out: int | None) -> None:
+    override = f"training.non_finite={choice}"
+    spec = build(RunSpec, recipe_document("fast", *map(parse_override, (*BASE, override))))
+    prepared = resolve(spec)
+    runtime = Runtime(**prepared.run.engine.model_dump())
+    model = initial_model(prepared.run, runtime)
+    stepper = begin(model, train_batches(prepared), prepared.run.training, runtime)
+    calls = iter(range(100))
+    model.fc.register_forward_hook(
+        lambda _, __, out: out * float("nan") if next(calls) == 5 else out
+    )
+    if left_out is None:
+        with pytest.raises(TrainingDiverged):
+            fit(stepper)
+    else:
+        assert fit(stepper).left_out == left_out
+
+
+def test_checkpoints_are_as_many_and_as_often_as_asked(tmp_path: Path) -> None:
+    class Counts(NullObserver):
+        def __init__(self, folder: Path) -> None:
+            self.folder = folder
+            self.found: list[list[int]] = []
+
+        def on_epoch(self, record: EpochRecord, model: nn.Module, is_best: bool) -> None:
+            names = sorted(path.name for path in (self.folder / "checkpoint").iterdir())
+            self.found.append([int(name[5:14]) for name in names])
+
+    expected = {(0, 3): [1, 2, 3], (0, 1): [3], (1000, 3): []}
+    for (seconds, keep), steps in expected.items():
+        overrides = (f"checkpoint.every_seconds={seconds}", f"checkpoint.keep={keep}")
+        spec = build(RunSpec, recipe_document("fast", *map(parse_override, (*BASE, *overrides))))
+        watch = Counts(tmp_path / f"{seconds}-{keep}")
+        reslab.train(spec, out=watch.folder, observers=[watch])
+        # The fourth step ends the epoch, which is told before its checkpoint is written.
+        assert watch.found[0] == steps

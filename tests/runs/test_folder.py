@@ -1,8 +1,6 @@
 import errno
 import json
 import os
-import re
-import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -13,100 +11,22 @@ from hypothesis import strategies as st
 
 from reslab.errors import UserError
 from reslab.runs import folder as module
-from reslab.runs.folder import RunFolder, check_free, run_name, write_atomically
+from reslab.runs.folder import RunFolder, check_free, run_name
+
+MADE = ["checkpoint", "run.yaml", "weights"]
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def create(path):
+    return RunFolder.create(path, "format: 1\n")
+
+
 @pytest.fixture
 def run(tmp_path):
-    made = RunFolder.create(tmp_path / "run")
-    made.write_text(module.SPEC, "format: 1\n")
-    return made
-
-
-# Writing.
-
-
-def test_a_file_is_written_and_replaced(tmp_path):
-    path = tmp_path / "file.bin"
-    for content in (b"one", b"", b"\0\r\n" * 1000):
-        write_atomically(path, content)
-        assert path.read_bytes() == content
-    assert names(tmp_path) == ["file.bin"]
-
-
-@pytest.mark.parametrize("old", [b"old", None])
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-@pytest.mark.parametrize(
-    ("failure", "told"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), UserError),
-        (KeyboardInterrupt(), KeyboardInterrupt),
-    ],
-    ids=["disk full", "interrupted"],
-)
-def test_a_write_that_fails_leaves_what_was_there(old, step, failure, told, tmp_path, monkeypatch):
-    path = tmp_path / "file.bin"
-    if old is not None:
-        path.write_bytes(old)
-
-    def fail(*_, **__):
-        raise failure
-
-    # Whether pathlib or os does it is not for the test to say.
-    monkeypatch.setattr(os, step, fail)
-    if hasattr(Path, step):
-        monkeypatch.setattr(Path, step, fail)
-    with pytest.raises(told) as caught:
-        write_atomically(path, b"new" * 1000)
-    monkeypatch.undo()
-    if told is UserError:
-        assert f"{path} cannot be written: received no space left on device; " in str(caught.value)
-    assert names(tmp_path) == ([] if old is None else ["file.bin"])
-    assert old is None or path.read_bytes() == old
-
-
-def test_the_content_is_on_disk_before_the_name_is(tmp_path, monkeypatch):
-    done = []
-    fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("fsync"), fsync(handle)))
-    monkeypatch.setattr(
-        Path, "replace", lambda path, target: (done.append("replace"), replace(path, target))
-    )
-    write_atomically(tmp_path / "file", b"x")
-    assert done == ["fsync", "replace"]
-
-
-@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
-def test_a_file_is_as_readable_as_any_other(umask, tmp_path):
-    before = os.umask(umask)
-    try:
-        write_atomically(tmp_path / "ours", b"x")
-        (tmp_path / "other").write_bytes(b"x")
-        assert os.umask(umask) == umask
-    finally:
-        os.umask(before)
-    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ours", "other")]
-    assert modes == [0o666 & ~umask] * 2
-
-
-def test_a_folder_that_is_not_there_is_told(tmp_path):
-    path = tmp_path / "none" / "file"
-    with pytest.raises(
-        UserError, match=f"{re.escape(str(path))} cannot be written: .*no such file"
-    ):
-        write_atomically(path, b"x")
-
-
-def test_a_folder_is_not_overwritten(tmp_path):
-    path = tmp_path / "folder"
-    path.mkdir()
-    with pytest.raises(UserError, match="folder cannot be written"):
-        write_atomically(path, b"x")
-    assert names(tmp_path) == ["folder"]
+    return create(tmp_path / "run")
 
 
 # Making a run's folder.
@@ -114,19 +34,35 @@ def test_a_folder_is_not_overwritten(tmp_path):
 
 @pytest.mark.parametrize("place", ["run", "a/b/run"])
 def test_create_makes_the_folder_and_its_parents(place, tmp_path):
-    made = RunFolder.create(tmp_path / place)
+    made = create(tmp_path / place)
     assert made.path == tmp_path / place
-    assert names(made.path) == ["weights"]
+    assert names(made.path) == MADE
     assert made.weights("best") == made.path / "weights" / "best.safetensors"
     assert made.weights("best").parent.is_dir()
 
 
 def test_create_takes_an_empty_folder(tmp_path):
     (tmp_path / "run").mkdir()
-    assert names(RunFolder.create(tmp_path / "run").path) == ["weights"]
+    assert names(create(tmp_path / "run").path) == MADE
 
 
-@pytest.mark.parametrize("make", [check_free, RunFolder.create])
+def test_what_a_killed_start_left_is_taken_for_empty(tmp_path):
+    (tmp_path / ".run.yaml.12-34.tmp").write_text("half")
+    check_free(tmp_path)
+    assert names(create(tmp_path).path) == MADE
+
+
+def test_a_folder_is_completed(run):
+    (run.path / "checkpoint").rmdir()
+    (run.path / "weights" / ".best.safetensors.12-34.tmp").write_text("half")
+    (run.path / "weights" / "best.safetensors").write_text("whole")
+    run.complete()
+    assert names(run.path) == MADE
+    assert names(run.path / "weights") == ["best.safetensors"]
+    assert run.has("run.yaml") and not run.has("metrics.json") and not run.has("weights")
+
+
+@pytest.mark.parametrize("make", [check_free, create])
 def test_a_folder_that_holds_something_is_refused_and_left_alone(make, tmp_path):
     (tmp_path / ".hidden").write_text("mine")
     with pytest.raises(UserError, match=r"is not empty: .*; choose another --out"):
@@ -134,7 +70,7 @@ def test_a_folder_that_holds_something_is_refused_and_left_alone(make, tmp_path)
     assert names(tmp_path) == [".hidden"]
 
 
-@pytest.mark.parametrize("make", [check_free, RunFolder.create])
+@pytest.mark.parametrize("make", [check_free, create])
 @pytest.mark.parametrize("below", ["", "run", "a/run"])
 def test_a_file_is_refused_and_left_alone(make, below, tmp_path):
     file = tmp_path / "file"
@@ -144,7 +80,7 @@ def test_a_file_is_refused_and_left_alone(make, below, tmp_path):
     assert file.read_text() == "mine"
 
 
-@pytest.mark.parametrize("make", [check_free, RunFolder.create])
+@pytest.mark.parametrize("make", [check_free, create])
 def test_a_folder_that_may_not_be_written_to_is_refused(make, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(os, "access", lambda path, mode: bool(asked.append((Path(path), mode))))
@@ -160,13 +96,13 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", fail)
     with pytest.raises(UserError, match="cannot be written: received read-only file system"):
-        RunFolder.create(tmp_path / "run")
+        create(tmp_path / "run")
 
 
 def test_a_dangling_link_is_refused(tmp_path):
     (tmp_path / "run").symlink_to(tmp_path / "nowhere")
     with pytest.raises(UserError):
-        RunFolder.create(tmp_path / "run")
+        create(tmp_path / "run")
 
 
 def test_check_free_makes_nothing(tmp_path):
@@ -177,7 +113,7 @@ def test_check_free_makes_nothing(tmp_path):
 
 def test_relative_paths_are_taken(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert RunFolder.create(Path("run")).path == Path("run")
+    assert create(Path("run")).path == Path("run")
     assert (tmp_path / "run" / "weights").is_dir()
 
 
@@ -282,23 +218,23 @@ def test_the_names_in_a_run_differ():
 def test_a_name_that_is_taken_gets_a_number(tmp_path):
     name = run_name("digits", "resnet14", datetime(2026, 2, 3, 4, 5, 6))
     assert name == "digits-resnet14-20260203-040506"
-    found = [RunFolder.create_new(tmp_path / "runs", name).path.name for _ in range(4)]
+    found = [RunFolder.create_new(tmp_path / "runs", name, "").path.name for _ in range(4)]
     assert found == [name, f"{name}-2", f"{name}-3", f"{name}-4"]
 
 
 def test_runs_that_start_at_the_same_moment_get_a_folder_each(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: RunFolder.create_new(tmp_path, "run").path, range(8)))
+        made = list(pool.map(lambda _: RunFolder.create_new(tmp_path, "run", "").path, range(8)))
     assert len(set(made)) == 8
 
 
 def test_a_name_stays_below_its_parent(tmp_path):
-    made = RunFolder.create_new(tmp_path / "runs", "../../x/y z").path
+    made = RunFolder.create_new(tmp_path / "runs", "../../x/y z", "").path
     assert made.parent == tmp_path / "runs"
 
 
 def test_lines_are_appended_whole(tmp_path, monkeypatch):
-    folder = RunFolder.create(tmp_path / "run")
+    folder = create(tmp_path / "run")
     assert folder.read_openings() == []
     for i in range(3):
         folder.append_line("openings.jsonl", json.dumps({"by": i}))
@@ -312,7 +248,7 @@ def test_lines_are_appended_whole(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("test", [3, [], {"best": 3}])
 def test_metrics_of_another_shape_are_damaged(tmp_path, test):
-    folder = RunFolder.create(tmp_path / "run")
+    folder = create(tmp_path / "run")
     folder.write_json("metrics.json", {"test": test})
     with pytest.raises(UserError, match="damaged"):
         folder.read_metrics()

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from reslab.errors import UserError
 from reslab.spec.faults import leaves
-from reslab.spec.resolved import FORMAT, ResolvedRun
+from reslab.spec.resolved import FORMAT, ResolvedRun, upgrade
 from reslab.spec.run import RunSpec
 from reslab.spec.text import build, format_document, merge, nest, parse_document
 
@@ -15,7 +15,7 @@ DECIDED = {
     "training": {"epochs": 3, "batch_size": 20, "lr": 0.1},
     "engine": {
         "device": "cpu", "precision": "fp32", "memory_format": "contiguous", "threads": 1,
-        "checkpoint_segments": 0,
+        "checkpoint_segments": 0, "micro_batches": 1,
     },
     "seeds": {"initialisation": 0, "order": 1, "augmentation": 2},
     "facts": {
@@ -62,7 +62,7 @@ def test_a_complete_run_is_built():
 
 def test_there_are_settings_that_may_be_auto():
     assert {"data.validation", "training.lr", "engine.device", "seeds.order"} <= set(OPEN)
-    assert len(OPEN) == 17
+    assert len(OPEN) == 18
 
 
 @pytest.mark.parametrize("dotted", OPEN)
@@ -71,12 +71,32 @@ def test_nothing_may_be_left_open(dotted):
         build(ResolvedRun, document(nest(dotted, "auto")))
 
 
-def test_a_run_of_before_checkpointing_opens_as_one_that_keeps_everything():
-    run = build(ResolvedRun, without("engine.checkpoint_segments"))
-    assert run.engine.checkpoint_segments == 0
+# What runs of format 1 lack, and what they were made with.
+YOUNGER = {"engine.checkpoint_segments": 0, "engine.micro_batches": 1}
 
 
-@pytest.mark.parametrize("dotted", [d for d in OPEN if d != "engine.checkpoint_segments"])
+@pytest.mark.parametrize(("dotted", "value"), YOUNGER.items())
+def test_a_run_of_before_opens_as_what_it_was(dotted, value):
+    section, name = dotted.split(".")
+    assert getattr(getattr(build(ResolvedRun, without(dotted)), section), name) == value
+
+
+def test_a_run_of_format_1_is_upgraded():
+    old = {**document(), "format": 1}
+    del old["checkpoint"], old["training"]["time_limit"], old["training"]["non_finite"]
+    assert build(ResolvedRun, upgrade(old, "run.yaml")) == build(ResolvedRun, document())
+    assert old["format"] == 1
+    new = {**document(), "format": FORMAT}
+    assert upgrade(new, "run.yaml") == new
+
+
+@pytest.mark.parametrize("found", [0, 3, "1", True, None])
+def test_other_formats_are_told(found):
+    with pytest.raises(UserError, match=r"run.yaml has a format .*expected format 2 or older"):
+        upgrade({**document(), "format": found}, "run.yaml")
+
+
+@pytest.mark.parametrize("dotted", [d for d in OPEN if d not in YOUNGER])
 def test_nothing_that_was_open_may_be_missing(dotted):
     with pytest.raises(UserError, match=f"^{dotted} cannot be used: expected a value"):
         build(ResolvedRun, without(dotted))
@@ -97,7 +117,7 @@ def test_a_run_as_it_was_asked_is_not_resolved():
 @pytest.mark.parametrize(
     ("dotted", "value"),
     [
-        ("format", 2),
+        ("format", 3),
         ("format", "1"),
         ("data.validation", 0.1),
         ("facts.channels", 0),

@@ -17,7 +17,8 @@ from reslab.models.blocks import BasicBlock
 from reslab.models.resnet import ResNet
 from reslab.spec.resolved import ResolvedTraining
 from reslab.spec.run import SGD, Constant, OneCycle
-from reslab.training.fit import fit
+from reslab.training.fit import begin, fit
+from reslab.training.observers import NullObserver
 
 CHANNELS, CLASSES, BATCH, STEPS = 2, 3, 6, 4
 
@@ -65,7 +66,7 @@ RUNTIME = Runtime(memory_format="contiguous", threads=1)
 
 
 @dataclass
-class Diary:
+class Diary(NullObserver):
     """Writes down what an observer is told."""
 
     steps: list = field(default_factory=list)
@@ -87,14 +88,8 @@ def run(model=None, *, batches=None, runtime=RUNTIME, steps=STEPS, **options):
     model = model or tiny_model()
     given = {key: options.pop(key) for key in ("validate", "should_stop") if key in options}
     diary = Diary()
-    result = fit(
-        model,
-        batches or tiny_batches(steps),
-        tiny_training(**options),
-        runtime,
-        observers=[diary],
-        **given,
-    )
+    stepper = begin(model, batches or tiny_batches(steps), tiny_training(**options), runtime)
+    result = fit(stepper, observers=[diary], **given)
     return model, result, diary
 
 
@@ -158,7 +153,7 @@ def test_steps_and_records():
     _, result, diary = run(epochs=3)
     assert result.steps == 3 * STEPS
     assert not result.interrupted
-    assert diary.epochs == result.history
+    assert tuple(diary.epochs) == result.history
     assert [record.epoch for record in result.history] == [1, 2, 3]
     assert [record.step for record in result.history] == [4, 8, 12]
     last = (1 + math.cos(math.pi * 8 / 9)) / 2
@@ -200,7 +195,7 @@ def test_observers_are_told_in_turn_and_get_the_model():
             super().on_epoch(record, model, is_best)
 
     model, watchers = tiny_model(), [Named("a"), Named("b")]
-    fit(model, tiny_batches(), tiny_training(), RUNTIME, observers=watchers)
+    fit(begin(model, tiny_batches(), tiny_training(), RUNTIME), observers=watchers)
     assert order == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
     assert all(seen is model for watcher in watchers for seen in watcher.models)
 
@@ -294,14 +289,9 @@ def test_a_loss_that_is_not_finite_ends_training_with_advice(steps):
 
 def test_divergence_is_seen_before_the_epoch_is_recorded():
     diary = Diary()
-    with pytest.raises(TrainingDiverged, match=r"by step 4 \(epoch 1, "):
-        fit(
-            tiny_model(),
-            tiny_batches(),
-            tiny_training(lr=1e30, schedule=Constant()),
-            RUNTIME,
-            observers=[diary],
-        )
+    with pytest.raises(TrainingDiverged, match=r"at step 2 \(epoch 1, "):
+        training = tiny_training(lr=1e30, schedule=Constant())
+        fit(begin(tiny_model(), tiny_batches(), training, RUNTIME), observers=[diary])
     assert diary.epochs == []
     assert all(math.isfinite(record.loss) for record in diary.steps)
 

@@ -5,7 +5,14 @@ import pytest
 from torch import nn
 
 from reslab.runs.history import EpochRecord
-from reslab.training.observers import NullObserver, Observer, StepRecord
+from reslab.training.observers import (
+    Forecast,
+    NullObserver,
+    Observer,
+    StepRecord,
+    clock,
+    describe_forecast,
+)
 
 STEP = StepRecord(
     epoch=1,
@@ -17,6 +24,7 @@ STEP = StepRecord(
     images_per_second=10.0,
     seconds_left=1.0,
 )
+FORECAST = Forecast(epochs=2.0, steps=8, seconds=3600.0, peak_bytes=None)
 EPOCH = EpochRecord(
     epoch=1,
     step=4,
@@ -32,6 +40,8 @@ EPOCH = EpochRecord(
 
 def test_the_null_observer_takes_every_event_and_says_nothing(capsys):
     observer = NullObserver()
+    assert observer.on_forecast(FORECAST) is None
+    assert observer.on_warning("text") is None
     assert observer.on_step(STEP) is None
     assert observer.on_epoch(EPOCH, nn.Identity(), True) is None
     assert capsys.readouterr() == ("", "")
@@ -39,7 +49,7 @@ def test_the_null_observer_takes_every_event_and_says_nothing(capsys):
 
 def test_the_null_observer_has_every_method_of_an_observer():
     methods = {name for name in vars(Observer) if name.startswith("on_")}
-    assert methods == {"on_step", "on_epoch"}
+    assert methods == {"on_forecast", "on_warning", "on_step", "on_epoch"}
     for name in methods:
         wanted, found = (
             inspect.signature(getattr(kind, name)) for kind in (Observer, NullObserver)
@@ -64,3 +74,14 @@ def test_an_observer_may_care_for_one_event_only():
 def test_a_record_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         STEP.loss = 0.0
+
+
+def test_a_forecast_in_words():
+    assert describe_forecast(FORECAST) == "forecast: 2 epochs, 8 steps, in about 1:00:00"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (61, "1:01"), (3600, "1:00:00")]
+)
+def test_clock(seconds, text):
+    assert clock(seconds) == text

@@ -26,11 +26,21 @@ def test_engine_choices_carry_reasons() -> None:
 
 def test_the_engine_is_all_that_a_resolved_one_needs() -> None:
     small, large = (
-        {c.setting: c.value for c in decide_engine(EngineSpec(), batch_bytes=size, convolutions=5)}
-        for size in (1, 2**60)
+        {
+            c.setting: c.value
+            for c in decide_engine(
+                EngineSpec(),
+                batch_size=2**30,
+                image_bytes=image_bytes,
+                fixed_bytes=1,
+                convolutions=5,
+            )
+        }
+        for image_bytes in (1, 2**20)
     )
     assert small.keys() == EngineSpec.model_fields.keys() - {"compile"}
     assert (small["checkpoint_segments"], large["checkpoint_segments"]) == (0, 3)
+    assert small["micro_batches"] == 1 < large["micro_batches"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.cli.test_progress import EPOCH, STEP
 
 
 def test_files_are_whole_after_every_epoch(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "run")
+    folder = RunFolder.create(tmp_path / "run", "")
     recorder = Recorder(folder)
     assert parse_history(folder.read_text("history.csv")) == ()
     model = create_model("resnet14")
@@ -28,7 +28,7 @@ def test_files_are_whole_after_every_epoch(tmp_path: Path) -> None:
 
 
 def test_the_log_keeps_every_hundredth_loss(tmp_path: Path) -> None:
-    recorder = Recorder(RunFolder.create(tmp_path / "run"))
+    recorder = Recorder(RunFolder.create(tmp_path / "run", ""))
     for step in (1, 10, 99, 100, 150, 200):
         recorder.on_step(replace(STEP, step=step))
     lines = (tmp_path / "run" / "log.txt").read_text().splitlines()

@@ -26,7 +26,10 @@ SHORT = reslab.recipe(training={"epochs": 2, "batch_size": 20})
 
 def test_the_folder_is_complete(trained: reslab.Run) -> None:
     found = {str(p.relative_to(trained.path)) for p in trained.path.rglob("*") if p.is_file()}
+    (checkpoint,) = trained.folder.checkpoints.iterdir()
+    assert checkpoint.name.startswith(f"step-{trained.spec.total_steps:09}-")
     assert found == {
+        f"checkpoint/{checkpoint.name}",
         "run.yaml",
         "environment.json",
         "history.csv",
@@ -189,7 +192,7 @@ def test_ctrl_c_in_the_ending_leaves_word(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("reslab.workbench.train.store_evaluation", twice)
-    with pytest.raises(Interrupted, match="what was learned is in"):
+    with pytest.raises(Interrupted, match="go on with"):
         reslab.train(SHORT, data=tiny_source, out=tmp_path / "run")
     metrics = reslab.load_run(tmp_path / "run").metrics
     assert (metrics["status"], metrics["epochs"]) == ("interrupted", 2)
@@ -217,7 +220,7 @@ def test_a_signal_leaves_a_run_that_can_be_used(
 
     # 27 steps an epoch, so that the signal comes in the middle of the second.
     spec = reslab.recipe(training={"epochs": 2, "batch_size": 4})
-    with pytest.raises(Interrupted, match="interrupted at step 30; what was learned is in"):
+    with pytest.raises(Interrupted, match="interrupted at step 30; go on with"):
         reslab.train(spec, data=tiny_source, out=tmp_path / "run", observers=[Presses()])
     run = reslab.load_run(tmp_path / "run")
     assert run.metrics["status"] == "interrupted"

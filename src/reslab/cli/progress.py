@@ -11,16 +11,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from torch import nn
 
 from reslab.runs.history import EpochRecord
-from reslab.training.observers import StepRecord
+from reslab.training.observers import Forecast, StepRecord, clock, describe_forecast
 
 PLAIN_EVERY = 100
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss, or h:mm:ss from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def epoch_line(record: EpochRecord, epochs: int) -> str:
@@ -53,21 +46,32 @@ class PlainProgress:
     ) -> None:
         pass
 
+    def on_forecast(self, forecast: Forecast) -> None:
+        """Write it."""
+        self.write(describe_forecast(forecast))
+
+    def on_warning(self, text: str) -> None:
+        """Write it."""
+        self.write(f"reslab: warning: {text}")
+
+    def write(self, line: str) -> None:
+        """A line on standard error."""
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
     def on_step(self, record: StepRecord) -> None:
         """Write a line now and then."""
         self.epochs = record.epochs
         if record.step == 1 or record.step % PLAIN_EVERY == 0:
-            sys.stderr.write(
+            self.write(
                 f"epoch {record.epoch}/{record.epochs} step {record.step}/{record.total_steps} "
                 f"loss {record.loss:.4f} rate {record.learning_rate:.4g} "
-                f"{record.images_per_second:,.0f} images/s, {clock(record.seconds_left)} left\n"
+                f"{record.images_per_second:,.0f} images/s, {clock(record.seconds_left)} left"
             )
-            sys.stderr.flush()
 
     def on_epoch(self, record: EpochRecord, model: nn.Module, is_best: bool) -> None:
         """Write the epoch's line."""
-        sys.stderr.write(epoch_line(record, self.epochs) + "\n")
-        sys.stderr.flush()
+        self.write(epoch_line(record, self.epochs))
 
 
 class LiveProgress(PlainProgress):
@@ -111,9 +115,9 @@ class LiveProgress(PlainProgress):
             f"{record.images_per_second:,.0f} images/s  {clock(record.seconds_left)} left",
         )
 
-    def on_epoch(self, record: EpochRecord, model: nn.Module, is_best: bool) -> None:
-        """Print the epoch's line above the bar."""
-        self._progress.console.print(epoch_line(record, self.epochs), soft_wrap=True)
+    def write(self, line: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(line, soft_wrap=True)
 
 
 def make_progress() -> PlainProgress:

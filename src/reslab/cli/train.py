@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from reslab.cli.arguments import Json, Root, settings
-from reslab.cli.output import accuracy, print_json, print_line
+from reslab.cli.output import accuracy, print_json, print_line, warn
 from reslab.errors import UserError
 from reslab.spec.faults import leaves
 from reslab.spec.recipes import RECIPES, recipe_document
-from reslab.spec.resolved import FORMAT
+from reslab.spec.resolved import upgrade
 from reslab.spec.run import RunSpec, SeedSpec
 from reslab.spec.text import (
     Document,
@@ -62,6 +63,9 @@ def train(
     batch_size: Annotated[str | None, Parameter(help="images a step")] = None,
     lr: Annotated[str | None, Parameter(help="peak learning rate")] = None,
     seed: Annotated[str | None, Parameter(help="where all randomness begins")] = None,
+    time_limit: Annotated[
+        str | None, Parameter(help="train what fits into so long, such as 90s, 5m or 1h30m")
+    ] = None,
     out: Annotated[Path | None, Parameter(help="the run's folder, new or empty")] = None,
     config: Annotated[Path | None, Parameter(help="YAML file with settings")] = None,
     set_: Annotated[
@@ -74,9 +78,13 @@ def train(
             negative="", show_default=False, help="print all settings, decided, and train nothing"
         ),
     ] = False,
+    resume: Annotated[
+        Path | None, Parameter(help="go on with a run that was interrupted; takes --root at most")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train, test and report a residual net."""
+    began = time.perf_counter()
     flags = {
         "data.name": data,
         "data.root": root,
@@ -84,9 +92,15 @@ def train(
         "training.epochs": epochs,
         "training.batch_size": batch_size,
         "training.lr": lr,
+        "training.time_limit": time_limit,
     }
     # Names and paths are text as they stand, whatever YAML would make of them.
     as_text = ("data.name", "data.root", "model.name")
+    if resume is not None:
+        given: dict[str, object] = {**flags, "recipe": recipe, "seed": seed, "out": out}
+        given |= {"config": config, "set": set_ or None, "print-config": print_config or None}
+        _resume(resume, {k: v for k, v in given.items() if v is not None}, json, began)
+        return
     spec = gather(
         recipe,
         read_document(config) if config else {},
@@ -106,11 +120,29 @@ def train(
     from reslab.workbench.train import train as run_training
 
     with make_progress() as progress:
-        run = run_training(spec, out=out, observers=[progress])
-    if json:
-        print_json(train_json(run))
-    else:
-        _print_summary(run)
+        run = run_training(spec, out=out, observers=[progress], began=began)
+    _print_run(run, json)
+
+
+def _resume(path: Path, given: Mapping[str, object], json: bool, began: float) -> None:
+    root = given.get("data.root")
+    if odd := sorted(set(given) - {"data.root"}):
+        raise UserError(
+            f"a run that is resumed keeps its settings: {odd[0]} cannot be given",
+            remedy="leave it out, or train anew with --config "
+            f"{path / 'run.yaml'} and what you want changed",
+        )
+    from reslab.cli.progress import make_progress
+    from reslab.workbench.resume import resume
+    from reslab.workbench.run import load_run
+
+    if load_run(path).metrics.get("status") == "finished":
+        warn(f"{path} has finished already")
+    with make_progress() as progress:
+        run = resume(
+            path, root=None if root is None else str(root), observers=[progress], began=began
+        )
+    _print_run(run, json)
 
 
 def gather(recipe: str | None, config: Document, *changes: Document) -> RunSpec:
@@ -123,13 +155,8 @@ def gather(recipe: str | None, config: Document, *changes: Document) -> RunSpec:
         UserError: with every fault; where another recipe or data set is asked for than that of
             a resolved run, whose settings were decided for its own.
     """
-    if config.get("format", FORMAT) != FORMAT:
-        raise UserError(
-            "the configuration has a format that this reslab does not know",
-            expected=f"format {FORMAT}",
-            received=repr(config["format"]),
-            remedy="install the reslab that wrote it, or leave format out",
-        )
+    if "format" in config:
+        config = upgrade(config, "the configuration")
     if "facts" in config:
         _check_decided(config, recipe, changes)
     asked = {key: value for key, value in config.items() if key not in ("facts", "format")}
@@ -172,7 +199,10 @@ def train_json(run: Run) -> dict[str, Any]:
     }
 
 
-def _print_summary(run: Run) -> None:
+def _print_run(run: Run, json: bool) -> None:
+    if json:
+        print_json(train_json(run))
+        return
     metrics = run.metrics
     print_line(
         f"{run.spec.model.name} on {run.spec.data.name}: {metrics['epochs']} epochs in "

@@ -61,10 +61,14 @@ class TrainBatches:
         """Whole batches in an epoch."""
         return len(self.images) // self.batch_size
 
+    def positions(self, epoch: int, step: int) -> npt.NDArray[np.intp]:
+        """Which of ``images`` a step sees."""
+        order = _order(self.order_seed, epoch, len(self.images))
+        return order[step * self.batch_size : (step + 1) * self.batch_size]
+
     def pixels(self, epoch: int, step: int) -> tuple[npt.NDArray[np.uint8], Tensor]:
         """The augmented uint8 pixels and the labels of a step, before normalisation."""
-        order = _order(self.order_seed, epoch, len(self.images))
-        chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+        chosen = self.positions(epoch, step)
         rng = np.random.default_rng([_AUGMENTATION, self.augmentation_seed, epoch, step])
         pixels_NCHW = augment(
             self.images.pixels_NCHW[chosen],

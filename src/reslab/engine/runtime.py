@@ -24,6 +24,7 @@ class Runtime:
         compile: compile the net before training.
         checkpoint_segments: segments of the net whose activations are computed again in the
             backward; 0: none.
+        micro_batches: parts that a batch is computed in, one after the other.
     """
 
     device: str = "cpu"
@@ -32,6 +33,7 @@ class Runtime:
     threads: int = 1
     compile: bool = False
     checkpoint_segments: int = 0
+    micro_batches: int = 1
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:

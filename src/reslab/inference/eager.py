@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,6 +13,9 @@ from reslab.data.normalise import Normaliser
 from reslab.engine.runtime import Runtime
 from reslab.errors import ReslabError
 
+# Pixels of a batch: large images come in smaller batches, which take the same memory.
+_PIXELS = 500 * 64 * 64
+
 
 def compute_logits(
     model: nn.Module,
@@ -18,11 +23,20 @@ def compute_logits(
     normaliser: Normaliser,
     runtime: Runtime,
     *,
-    batch_size: int = 500,
+    batch_size: int | None = None,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> npt.NDArray[np.float32]:
     """Logits (N, K) of uint8 images (N, C, H, W), in evaluation mode and fp32 throughout.
 
     Every module is put back into the mode that it was found in.
+
+    Args:
+        model: the net.
+        pixels_NCHW: the images.
+        normaliser: that of the net's training.
+        runtime: the engine.
+        batch_size: images of a batch; None: 500, or fewer where they are large.
+        on_batch: called before each batch; what it raises ends the work.
 
     Raises:
         ReslabError: where a part of the model stays in training mode, in which batch norm
@@ -33,15 +47,20 @@ def compute_logits(
         model.eval()
         if any(module.training for module in model.modules()):
             raise ReslabError("a part of the net cannot be put into evaluation mode")
+        size = batch_size or _batch_size(*pixels_NCHW.shape[2:])
+        parts = []
         with torch.inference_mode():
-            parts = [
-                model(runtime.place_images(normaliser(pixels_NCHW[i : i + batch_size])))
-                .float()
-                .cpu()
-                for i in range(0, len(pixels_NCHW), batch_size)
-            ]
+            for i in range(0, len(pixels_NCHW), size):
+                on_batch()
+                images_NCHW = runtime.place_images(normaliser(pixels_NCHW[i : i + size]))
+                parts.append(model(images_NCHW).float().cpu())
     finally:
         for module, was_training in modes.items():
             module.training = was_training
     logits_NK: npt.NDArray[np.float32] = torch.cat(parts).numpy()
     return logits_NK
+
+
+def _batch_size(rows: int, columns: int) -> int:
+    """Images of a batch: 500, or less where they are large."""
+    return max(1, min(500, _PIXELS // (rows * columns)))

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
-from torch import nn
+from torch import Tensor, nn
 
 from reslab.errors import UserError
 from reslab.models.state_files import IDENTITY, read_safetensors
 
 
-def weights_to_bytes(model: nn.Module) -> bytes:
+def weights_to_bytes(model: nn.Module, state: Mapping[str, Tensor] | None = None) -> bytes:
     """All parameters and buffers of the model in safetensors' format, contiguous.
 
     The file's metadata say what net they are of, where it has a name.
+
+    Args:
+        model: the net.
+        state: its tensors at another time; None: now.
     """
+    state = model.state_dict() if state is None else state
     identity = dict(getattr(model, "identity", {}))
     # One entry, because safetensors writes several in an order of its own each time.
     metadata = {IDENTITY: json.dumps(identity, sort_keys=True)} if identity else None
     return safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()},
+        {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()},
         metadata=metadata,
     )
 

@@ -22,6 +22,9 @@ PACKAGES = (
     "pydantic",
 )
 
+# Packages whose versions decide what a seed draws and how sums are rounded.
+_DECIDE_BITS = ("reslab", "torch", "numpy")
+
 
 def describe_environment(machine: Mapping[str, Any]) -> dict[str, Any]:
     """What environment.json holds.
@@ -38,6 +41,29 @@ def describe_environment(machine: Mapping[str, Any]) -> dict[str, Any]:
         "commit": source_commit(),
         "machine": dict(machine),
     }
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What may change the last bits of results, in words; what one of them lacks is passed over.
+
+    Args:
+        then: an environment as ``describe_environment`` gives it.
+        now: another one.
+    """
+    pairs = [
+        (name, then.get("packages", {}).get(name), now.get("packages", {}).get(name))
+        for name in _DECIDE_BITS
+    ]
+    machines = then.get("machine", {}), now.get("machine", {})
+    pairs += [(what, *(machine.get(what) for machine in machines)) for what in ("cpu", "cuda")]
+    features = [machine.get("features", {}) for machine in machines]
+    pairs += [(name, *(found.get(name) for found in features)) for name in sorted(features[0])]
+    words = {True: "available", False: "not available"}
+    return [
+        f"{name} was {words.get(a, a)} and is {words.get(b, b)}"
+        for name, a, b in pairs
+        if a != b and None not in (a, b)
+    ]
 
 
 def package_version(name: str) -> str | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from reslab.errors import UserError
+from reslab.runs.files import (
+    append_line,
+    cannot_write,
+    is_leftover,
+    remove_leftovers,
+    write_atomically,
+)
 
 SPEC = "run.yaml"
 ENVIRONMENT = "environment.json"
@@ -29,35 +34,6 @@ MISTAKES_DATA = "mistakes.npz"
 REPORT = "report.html"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: to a temporary name beside it, then renamed.
-
-    Raises:
-        UserError: where the folder cannot be written to.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _cannot_write(path, error) from error
-        raise
-
-
-def _cannot_write(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"{path} cannot be written",
-        received=(error.strerror or str(error)).lower(),
-        remedy="choose a folder that you may write to, with space left",
-    )
-
-
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run, which exists."""
@@ -65,8 +41,15 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path) -> RunFolder:
+    def create(cls, path: Path, spec: str) -> RunFolder:
         """Make the folder, parents included; an empty one is taken as it is.
+
+        The specification is written first: whatever else is missing of a process that was
+        killed, what lies there is either nothing or a run that can be resumed.
+
+        Args:
+            path: where.
+            spec: the text of run.yaml.
 
         Raises:
             UserError: where it holds something already or cannot be made.
@@ -74,13 +57,16 @@ class RunFolder:
         check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            (path / "weights").mkdir()
+            remove_leftovers(path)
         except OSError as error:
-            raise _cannot_write(path, error) from error
-        return cls(path)
+            raise cannot_write(path, error) from error
+        write_atomically(path / SPEC, spec.encode())
+        folder = cls(path)
+        folder.complete()
+        return folder
 
     @classmethod
-    def create_new(cls, parent: Path, name: str) -> RunFolder:
+    def create_new(cls, parent: Path, name: str, spec: str) -> RunFolder:
         """Make a folder of that name, or with -2, -3 and so on where it is taken.
 
         Raises:
@@ -96,8 +82,8 @@ class RunFolder:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise _cannot_write(path, error) from error
-            return cls.create(path)
+                raise cannot_write(path, error) from error
+            return cls.create(path, spec)
         raise AssertionError("unreachable")
 
     @classmethod
@@ -128,9 +114,32 @@ class RunFolder:
             )
         return cls(path)
 
+    def complete(self) -> None:
+        """Make the folders within that are missing, and remove what was left half written.
+
+        Raises:
+            UserError: where they cannot be made.
+        """
+        for place in (self.path / "weights", self.checkpoints):
+            try:
+                place.mkdir(exist_ok=True)
+                remove_leftovers(place)
+            except OSError as error:
+                raise cannot_write(place, error) from error
+        remove_leftovers(self.path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the state of a training that has not ended lies."""
+        return self.path / "checkpoint"
+
     def weights(self, use: str) -> Path:
         """Where the ``best`` or the ``last`` weights lie."""
         return self.path / "weights" / f"{use}.safetensors"
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return (self.path / name).is_file()
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the folder, whole or not at all."""
@@ -146,12 +155,7 @@ class RunFolder:
         Raises:
             UserError: where it cannot be written.
         """
-        try:
-            with (self.path / name).open("ab", buffering=0) as file:
-                file.write(line.encode() + b"\n")
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise _cannot_write(self.path / name, error) from error
+        append_line(self.path / name, line)
 
     def read_text(self, name: str) -> str:
         """Read a file of the folder.
@@ -228,7 +232,7 @@ def check_free(path: Path) -> None:
     if "\0" in str(path):
         raise UserError(f"{str(path)!r} is no path", remedy="leave the null byte out")
     try:
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and not all(map(is_leftover, path.iterdir())):
             raise UserError(
                 f"{path} is not empty",
                 expected="a folder that is new or empty",
@@ -238,7 +242,7 @@ def check_free(path: Path) -> None:
             raise UserError(f"{path} is a file", expected="a folder", remedy="choose another --out")
         parent = next(p for p in (path, *path.absolute().parents) if p.exists())
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         reason = "not permitted" if parent.is_dir() else f"{parent} is a file"
         raise UserError(f"{path} cannot be made", received=reason, remedy="choose another --out")

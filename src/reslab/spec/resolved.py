@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from reslab.catalog.nets import Shortcut, Stem
+from reslab.errors import UserError
 from reslab.spec.run import (
     AugmentSpec,
     Count,
@@ -23,8 +24,12 @@ from reslab.spec.run import (
     SeedSpec,
     TrainingSpec,
 )
+from reslab.spec.text import Document
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
+
+# Those that ``upgrade`` knows.
+_OLDER = (1,)
 
 
 class ResolvedAugment(AugmentSpec):
@@ -72,6 +77,7 @@ class ResolvedEngine(EngineSpec):
     threads: Annotated[int, Field(ge=1, le=1024)]
     # Runs from before the setting kept everything.
     checkpoint_segments: Annotated[int, Field(ge=0)] = 0
+    micro_batches: Count = 1
 
 
 class ResolvedSeeds(SeedSpec):
@@ -112,7 +118,7 @@ class Facts(Frozen):
 class ResolvedRun(RunSpec):
     """A run, complete: what run.yaml holds."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     data: ResolvedData
     model: ResolvedModel
     training: ResolvedTraining
@@ -128,3 +134,29 @@ class ResolvedRun(RunSpec):
     def asked(self) -> dict[str, Any]:
         """The part that a ``RunSpec`` is built from, facts and format left out."""
         return self.model_dump(mode="json", exclude={"facts", "format"})
+
+
+def upgrade(document: Document, origin: str) -> Document:
+    """A stored run in the form of today.
+
+    Format 2 came with checkpoints, limits of time and micro-batches: to runs of format 1 all of
+    them have the values by which such runs were made, which are the defaults.
+
+    Args:
+        document: of any format.
+        origin: where it came from, for the error's text.
+
+    Raises:
+        UserError: for a format that is newer or none.
+    """
+    found = document.get("format")
+    if found == FORMAT:
+        return document
+    if found in _OLDER and not isinstance(found, bool):
+        return {**document, "format": FORMAT}
+    raise UserError(
+        f"{origin} has a format that this reslab does not know",
+        expected=f"format {FORMAT} or older",
+        received=repr(found),
+        remedy="install the reslab that wrote it, named in environment.json",
+    )

@@ -8,9 +8,10 @@ the chosen kind (milestones of a cosine) does not exist there and is refused.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from reslab.catalog.datasets import DATASETS
 from reslab.catalog.names import check_name
@@ -23,6 +24,24 @@ Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SizedFraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def parse_duration(value: object) -> object:
+    """Seconds out of text such as ``90s``, ``5m`` or ``1h30m``; anything else as it is.
+
+    >>> parse_duration("1h30m")
+    5400.0
+    """
+    if not isinstance(value, str) or not value:
+        return value
+    found = _DURATION.fullmatch(value.replace(" ", ""))
+    if found is None:
+        return value
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
 
 
 class Frozen(BaseModel):
@@ -221,6 +240,16 @@ class TrainingSpec(Frozen):
     label_smoothing: Fraction = Field(
         0.1, description="share of the target spread evenly over all classes"
     )
+    time_limit: Annotated[Positive, BeforeValidator(parse_duration)] | None = Field(
+        None,
+        description="seconds, or such as 90s, 5m, 1h30m: train what of the epochs fits, the "
+        "schedule shortened with them; null: no limit",
+    )
+    non_finite: Literal["stop", "skip", "rollback"] = Field(
+        "stop",
+        description="what to do where loss or gradient are not finite: stop; skip the step; or "
+        "skip it and go back to the weights that the epoch began with",
+    )
 
 
 class EngineSpec(Frozen):
@@ -246,6 +275,22 @@ class EngineSpec(Frozen):
         description="segments of the net whose activations are computed again in the backward "
         "to save memory; 0: none; auto: none, or the root of what is kept where memory is short",
     )
+    micro_batches: Count | Auto = Field(
+        "auto",
+        description="parts that a batch is computed in, one after the other, to save memory; "
+        "batch norm then sees a part at a time; auto: 1, or more where memory is too short",
+    )
+
+
+class CheckpointSpec(Frozen):
+    """How often the state of a training is kept on disk, to be resumed from."""
+
+    every_seconds: NonNegative = Field(
+        60.0,
+        description="seconds of training between two checkpoints, more where the disk is slow; "
+        "0: one after each step",
+    )
+    keep: Count = Field(2, description="checkpoints that are kept, the newest")
 
 
 class SeedSpec(Frozen):
@@ -271,4 +316,5 @@ class RunSpec(Frozen):
     model: ModelSpec = ModelSpec()
     training: TrainingSpec = TrainingSpec()
     engine: EngineSpec = EngineSpec()
+    checkpoint: CheckpointSpec = CheckpointSpec()
     seeds: SeedSpec = SeedSpec()

@@ -35,8 +35,48 @@ class StepRecord:
     seconds_left: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a training will take, by a rehearsal of a few steps.
+
+    Attributes:
+        epochs: passes over the images, a part of one included.
+        steps: optimiser steps.
+        seconds: until the run is complete: steps, validations, test and report.
+        peak_bytes: of memory that the process will have used at most; None where unknown.
+    """
+
+    epochs: float
+    steps: int
+    seconds: float
+    peak_bytes: int | None
+
+
+def describe_forecast(forecast: Forecast) -> str:
+    """A line for people.
+
+    >>> describe_forecast(Forecast(epochs=2.5, steps=500, seconds=75.0, peak_bytes=2**30))
+    'forecast: 2.5 epochs, 500 steps, in about 1:15, with 1.0 GiB of memory'
+    """
+    memory = "" if forecast.peak_bytes is None else f" with {forecast.peak_bytes / 2**30:.1f} GiB"
+    return (
+        f"forecast: {forecast.epochs:.3g} epochs, {forecast.steps} steps, in about "
+        f"{clock(forecast.seconds)}{memory and f',{memory} of memory'}"
+    )
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss, or h:mm:ss from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 class Observer(Protocol):
     """Implement what you need to know; ``NullObserver`` has all of it doing nothing."""
+
+    def on_forecast(self, forecast: Forecast) -> None:
+        """Before the first step."""
 
     def on_step(self, record: StepRecord) -> None:
         """After a step, every so many steps and at each epoch's last."""
@@ -44,12 +84,21 @@ class Observer(Protocol):
     def on_epoch(self, record: EpochRecord, model: nn.Module, is_best: bool) -> None:
         """After each epoch, validation done. The model is to be read and not changed."""
 
+    def on_warning(self, text: str) -> None:
+        """Something that whoever trains should know, such as a step that was left out."""
+
 
 class NullObserver:
     """Watches without a word; a base for observers that need one event only."""
+
+    def on_forecast(self, forecast: Forecast) -> None:
+        """Do nothing."""
 
     def on_step(self, record: StepRecord) -> None:
         """Do nothing."""
 
     def on_epoch(self, record: EpochRecord, model: nn.Module, is_best: bool) -> None:
+        """Do nothing."""
+
+    def on_warning(self, text: str) -> None:
         """Do nothing."""

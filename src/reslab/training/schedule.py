@@ -8,14 +8,14 @@ from reslab.spec.run import Constant, Cosine, MultiStep, OneCycle, ScheduleSpec,
 
 
 def learning_rate(
-    schedule: ScheduleSpec, peak: float, step: int, *, total_steps: int, steps_per_epoch: int
+    schedule: ScheduleSpec, peak: float, step: float, *, total_steps: int, steps_per_epoch: int
 ) -> float:
     """The rate of one step.
 
     Args:
         schedule: the kind of schedule and its settings.
         peak: the full rate, which the schedule scales.
-        step: 0 … total_steps - 1.
+        step: 0 … total_steps - 1; in between where a limit of time lengthens the strides.
         total_steps: steps of the whole training.
         steps_per_epoch: steps of an epoch.
 
@@ -25,7 +25,7 @@ def learning_rate(
     return peak * _share(schedule, step, total_steps, steps_per_epoch)
 
 
-def _share(schedule: ScheduleSpec, step: int, total_steps: int, steps_per_epoch: int) -> float:
+def _share(schedule: ScheduleSpec, step: float, total_steps: int, steps_per_epoch: int) -> float:
     if isinstance(schedule, OneCycle):
         return _one_cycle(schedule, step, total_steps)
     epoch = step / steps_per_epoch
@@ -36,7 +36,7 @@ def _share(schedule: ScheduleSpec, step: int, total_steps: int, steps_per_epoch:
         case Constant():
             return 1.0
         case Step():
-            return schedule.factor ** (step // (schedule.every * steps_per_epoch))
+            return float(schedule.factor ** (step // (schedule.every * steps_per_epoch)))
         case MultiStep():
             # In steps, with room for rounding: 0.55 of 100 steps is 55.00000000000001.
             drops = [m * (steps_per_epoch if m >= 1 else total_steps) for m in schedule.milestones]
@@ -46,7 +46,7 @@ def _share(schedule: ScheduleSpec, step: int, total_steps: int, steps_per_epoch:
             return _half_cosine((step - warmup) / (total_steps - warmup), schedule.final)
 
 
-def _one_cycle(schedule: OneCycle, step: int, total_steps: int) -> float:
+def _one_cycle(schedule: OneCycle, step: float, total_steps: int) -> float:
     rise = schedule.warmup * total_steps
     if step < rise:
         return schedule.start + (1 - schedule.start) * step / rise

@@ -5,6 +5,7 @@ Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns, 
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -14,16 +15,53 @@ from torch import Tensor, nn, optim
 
 
 @dataclass(frozen=True)
+class Fault:
+    """Why a step was not made.
+
+    Attributes:
+        what: what is not finite, such as ``the loss became nan``.
+        rows: images of the batch that are not finite themselves; none where the net is at fault.
+    """
+
+    what: str
+    rows: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class StepResult:
     """What a step saw, before its update; zero-dimensional tensors on the device.
 
     Attributes:
         loss: mean over the batch, label smoothing included.
         hits: images whose most probable class was right.
+        fault: set where loss or gradient were not finite and nothing was updated.
     """
 
     loss: Tensor
     hits: Tensor
+    fault: Fault | None = None
+
+
+class Buffers:
+    """What a forward pass changes without being asked: running statistics and their counters.
+
+    Args:
+        model: the net.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._buffers = list(model.buffers())
+        self._kept = [torch.empty_like(buffer) for buffer in self._buffers]
+
+    def keep(self) -> None:
+        """Remember them as they are."""
+        if self._buffers:
+            torch._foreach_copy_(self._kept, self._buffers)
+
+    def put_back(self) -> None:
+        """Make them what they were when last kept."""
+        if self._buffers:
+            torch._foreach_copy_(self._buffers, self._kept)
 
 
 def train_step(
@@ -35,18 +73,78 @@ def train_step(
     label_smoothing: float,
     autocast: AbstractContextManager[object],
     keep_gradients: bool = False,
+    micro_batches: int = 1,
+    buffers: Buffers | None = None,
 ) -> StepResult:
     """Forward, cross-entropy, backward, one update. The model must be in training mode.
 
-    The loss is computed in fp32 whatever the precision of the net. With ``keep_gradients`` the
-    tensors of the gradients are used again and not made anew.
+    Where loss or gradient are not finite there is no update, and the net is as it was.
+
+    Args:
+        model: the net.
+        optimizer: over its parameters.
+        images_NCHW: normalised images.
+        labels_N: their classes.
+        label_smoothing: share of the target that is spread over all classes.
+        autocast: the context of the forward pass; the loss is computed in fp32 whatever it is.
+        keep_gradients: use the tensors of the gradients again instead of making them anew.
+        micro_batches: parts of the batch that are computed one after the other, to spare
+            memory. The gradient is that of the whole batch, but norms see a part each.
+        buffers: of this net, made once for all steps; None: made here.
     """
-    with autocast:
-        logits_NK = model(images_NCHW)
-    loss = F.cross_entropy(logits_NK.float(), labels_N, label_smoothing=label_smoothing)
+    buffers = buffers or Buffers(model)
+    buffers.keep()
     optimizer.zero_grad(set_to_none=not keep_gradients)
-    loss.backward()  # type: ignore[no-untyped-call]
+    losses, hits = [], []
+    for images, labels in zip(
+        images_NCHW.tensor_split(micro_batches), labels_N.tensor_split(micro_batches), strict=True
+    ):
+        with autocast:
+            logits_NK = model(images)
+        loss = F.cross_entropy(logits_NK.float(), labels, label_smoothing=label_smoothing)
+        if micro_batches > 1:
+            loss = loss * (len(images) / len(images_NCHW))
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+        with torch.no_grad():
+            hits.append((logits_NK.argmax(dim=1) == labels).sum())
+    result = StepResult(_sum(losses), _sum(hits))
+    if not _finite(result.loss, model):
+        buffers.put_back()
+        return StepResult(result.loss, result.hits, _diagnose(model, images_NCHW, result.loss))
     optimizer.step()
-    with torch.no_grad():
-        hits = (logits_NK.argmax(dim=1) == labels_N).sum()
-    return StepResult(loss.detach(), hits)
+    return result
+
+
+def _sum(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+
+
+def _gradients(model: nn.Module) -> list[Tensor]:
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
+def _finite(loss: Tensor, model: nn.Module) -> bool:
+    """Whether the loss and each number of the gradient are."""
+    # The largest magnitude, which unlike a sum of squares overflows nowhere.
+    largest = torch.nn.utils.get_total_norm(_gradients(model), math.inf)
+    return bool((loss.isfinite() & largest.isfinite()).item())
+
+
+def _diagnose(model: nn.Module, images_NCHW: Tensor, loss: Tensor) -> Fault:
+    """What is at fault: the first in the order in which a step computes."""
+    odd_N = ~images_NCHW.isfinite().flatten(1).all(dim=1)
+    if odd_N.any():
+        rows = tuple(odd_N.nonzero().flatten().tolist())
+        return Fault("the input holds numbers that are not finite", rows)
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            return Fault(f"{name} is no longer finite")
+    if not loss.isfinite():
+        return Fault(f"the loss became {loss.item()}")
+    name = next(
+        name
+        for name, p in model.named_parameters()
+        if p.grad is not None and not p.grad.isfinite().all()
+    )
+    return Fault(f"the gradient of {name} is not finite")

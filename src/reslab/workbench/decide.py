@@ -8,7 +8,13 @@ from __future__ import annotations
 from reslab.catalog.datasets import DataCard
 from reslab.catalog.nets import Stem
 from reslab.engine import machine as machines
-from reslab.engine.memory import choose_checkpoint_segments, memory_of
+from reslab.engine.memory import (
+    choose_checkpoint_segments,
+    choose_micro_batches,
+    free_memory,
+    kept_share,
+    memory_of,
+)
 from reslab.errors import UserError
 from reslab.models.create import find_net
 from reslab.spec.run import (
@@ -142,22 +148,36 @@ def decide_model(asked: ModelSpec, image_size: int) -> Document:
 
 
 def decide_engine(
-    asked: EngineSpec, *, batch_bytes: int, convolutions: int
+    asked: EngineSpec, *, batch_size: int, image_bytes: int, fixed_bytes: int, convolutions: int
 ) -> list[machines.Choice]:
-    """The engine for a net of so many convolutions, which keeps so many bytes of a batch.
+    """The engine for a net and its batches.
+
+    Args:
+        asked: what was asked for.
+        batch_size: images of a batch.
+        image_bytes: activations that a step keeps of one image.
+        fixed_bytes: what it holds besides.
+        convolutions: of the net's residual branches.
 
     Raises:
-        UserError: where the machine lacks what was asked for.
+        UserError: where the machine lacks what was asked for, or memory.
     """
     choices = choose_engine(asked)
     device = next(str(choice.value) for choice in choices if choice.setting == "device")
     segments = choose_checkpoint_segments(
         asked.checkpoint_segments,
-        batch_bytes=batch_bytes,
+        batch_bytes=image_bytes * batch_size,
         memory=memory_of(device),
         convolutions=convolutions,
     )
-    return [*choices, segments]
+    parts = choose_micro_batches(
+        asked.micro_batches,
+        batch_size=batch_size,
+        image_bytes=image_bytes * kept_share(int(segments.value)),
+        fixed_bytes=fixed_bytes,
+        free=free_memory(device),
+    )
+    return [*choices, segments, parts]
 
 
 def choose_engine(asked: EngineSpec) -> list[machines.Choice]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -14,9 +14,11 @@ import numpy.typing as npt
 from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
 from reslab.data.split import split_train
+from reslab.engine.machine import inspect_machine
 from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.metrics import Metrics, compute_metrics
-from reslab.runs.folder import OPENINGS
+from reslab.runs.environment import describe_environment, differences
+from reslab.runs.folder import ENVIRONMENT, OPENINGS
 from reslab.workbench.run import Run, Use, to_probabilities
 
 SplitName = Literal["test", "val"]
@@ -91,7 +93,7 @@ def evaluate_run(
             received=", ".join(source.card.classes[:12]),
             remedy="evaluate on a data set with the same classes",
         )
-    warnings: list[str] = []
+    warnings = _foreign(run)
     images = source.load_test() if split == "test" else _validation_images(run, source, warnings)
     facts = run.spec.facts
     images.check_fits(facts.channels, facts.image_size, len(facts.classes))
@@ -109,6 +111,17 @@ def evaluate_run(
             )
         scored.append(Scored(use, metrics, logits_NK))
     return Evaluation(split, images, tuple(scored), tuple(warnings))
+
+
+def _foreign(run: Run) -> list[str]:
+    """What is otherwise here than where the run was made."""
+    if not run.folder.has(ENVIRONMENT):
+        return []
+    now = describe_environment(asdict(inspect_machine()))
+    odd = differences(run.folder.read_json(ENVIRONMENT), now)
+    if not odd:
+        return []
+    return [f"the last digits may differ from the run's own: {'; '.join(odd)}"]
 
 
 def _validation_images(run: Run, source: DataSource, warnings: list[str]) -> Images:

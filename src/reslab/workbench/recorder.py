@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from torch import nn
+from torch import Tensor, nn
 
 from reslab.models.weights import weights_to_bytes
-from reslab.runs.folder import HISTORY, LOG, RunFolder, write_atomically
+from reslab.runs.files import write_atomically
+from reslab.runs.folder import HISTORY, LOG, RunFolder
 from reslab.runs.history import EpochRecord, format_history
-from reslab.training.observers import StepRecord
+from reslab.training.observers import Forecast, StepRecord, describe_forecast
 
 LOG_EVERY = 100
 
@@ -19,16 +21,25 @@ class Recorder:
 
     Args:
         folder: the run's folder.
+        history: the epochs that had ended where the training goes on.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, history: Iterable[EpochRecord] = ()) -> None:
         self.folder = folder
-        self.history: list[EpochRecord] = []
+        self.history = list(history)
         folder.write_text(HISTORY, format_history(self.history))
 
     def log(self, line: str) -> None:
         """Append a line to log.txt, with the time of day."""
         self.folder.append_line(LOG, f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}")
+
+    def on_forecast(self, forecast: Forecast) -> None:
+        """Log what training will take."""
+        self.log(describe_forecast(forecast))
+
+    def on_warning(self, text: str) -> None:
+        """Log it."""
+        self.log(f"warning: {text}")
 
     def on_step(self, record: StepRecord) -> None:
         """Log the loss of the first and every hundredth step, as the notes' training prints it."""
@@ -52,6 +63,15 @@ class Recorder:
             f"epoch {record.epoch} ended: train_loss {record.train_loss:.4f} "
             f"train_accuracy {record.train_accuracy:.4f}{validation}"
         )
+
+    def save_best(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Write the best weights anew, as a checkpoint holds them.
+
+        Args:
+            model: the net that they are of.
+            weights: its state.
+        """
+        write_atomically(self.folder.weights("best"), weights_to_bytes(model, weights))
 
     def save_weights(self, model: nn.Module, *, is_best: bool) -> None:
         """Write the model as the last weights, and as the best if it is."""

@@ -17,6 +17,7 @@ from reslab.evaluation.figures import confusion, curves
 from reslab.evaluation.metrics import Metrics
 from reslab.evaluation.report import ReportData, Result, render_report
 from reslab.evaluation.tiles import WORST, Mistake, mistakes
+from reslab.runs.files import write_atomically
 from reslab.runs.folder import (
     CONFUSION,
     CURVES,
@@ -25,7 +26,6 @@ from reslab.runs.folder import (
     MISTAKES_DATA,
     REPORT,
     SPEC,
-    write_atomically,
 )
 from reslab.workbench.evaluate import Evaluation
 from reslab.workbench.run import Run

@@ -71,7 +71,10 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     cost = _price(model, card, data["augment"]["crop"], training["batch_size"])
     choices = decide_engine(
         spec.engine,
-        batch_bytes=cost.activation_bytes * training["batch_size"],
+        batch_size=training["batch_size"],
+        image_bytes=cost.activation_bytes,
+        # Gradients, and up to two numbers that an optimiser keeps of each weight.
+        fixed_bytes=3 * 4 * cost.parameters,
         convolutions=find_net(spec.model.name).convolutions,
     )
     normaliser = measure_normaliser(train.pixels_NCHW)

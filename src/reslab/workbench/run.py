@@ -21,7 +21,7 @@ from reslab.models.resnet import ResNet
 from reslab.models.weights import restore_weights
 from reslab.runs.folder import HISTORY, SPEC, RunFolder
 from reslab.runs.history import EpochRecord, parse_history
-from reslab.spec.resolved import FORMAT, ResolvedRun
+from reslab.spec.resolved import ResolvedRun, upgrade
 from reslab.spec.run import EngineSpec
 from reslab.spec.text import build, parse_document
 from reslab.workbench.decide import choose_engine
@@ -149,14 +149,7 @@ def load_run(path: str | Path) -> Run:
     """
     folder = RunFolder.open(Path(path))
     origin = str(folder.path / SPEC)
-    document = parse_document(folder.read_text(SPEC), origin)
-    if document.get("format") != FORMAT:
-        raise UserError(
-            f"{origin} has a format that this reslab does not know",
-            expected=f"format {FORMAT}",
-            received=repr(document.get("format")),
-            remedy="install the reslab that wrote it, named in environment.json",
-        )
+    document = upgrade(parse_document(folder.read_text(SPEC), origin), origin)
     return Run(folder, build(ResolvedRun, document, origin))
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that the loop asks after each step."""
+"""Ctrl-C and SIGTERM: an exception, or a question that the loop asks after each step."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 
 @contextmanager
@@ -23,12 +24,33 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         stopped = True
         signal.signal(number, previous[signal.Signals(number)])
 
-    previous = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, stop)
+    previous = _catch(stop)
     try:
         yield lambda: stopped
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        _put_back(previous)
+
+
+@contextmanager
+def raise_on_signals() -> Iterator[None]:
+    """Within the context SIGTERM raises KeyboardInterrupt as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = _catch(interrupt)
+    try:
+        yield
+    finally:
+        _put_back(previous)
+
+
+def _catch(handler: Callable[[int, FrameType | None], None]) -> dict[signal.Signals, Any]:
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+def _put_back(handlers: dict[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -19,14 +20,18 @@ from reslab.errors import Interrupted, UserError
 from reslab.evaluation.metrics import compute_metrics
 from reslab.inference.eager import compute_logits
 from reslab.models.resnet import ResNet
+from reslab.runs.checkpoint import Checkpoint, Checkpoints
 from reslab.runs.environment import describe_environment
-from reslab.runs.folder import ENVIRONMENT, METRICS, SPEC, RunFolder, check_free, run_name
+from reslab.runs.files import locked
+from reslab.runs.folder import ENVIRONMENT, METRICS, RunFolder, check_free, run_name
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
-from reslab.training.fit import FitResult, Validate, fit
+from reslab.training.fit import FitResult, StopRequestedError, Validate, begin, fit
 from reslab.training.observers import Observer
+from reslab.training.saver import Saver
 from reslab.workbench.evaluate import evaluate_run
+from reslab.workbench.forecast import forecast, peak_bytes
 from reslab.workbench.recorder import Recorder
 from reslab.workbench.reporting import draw_run, store_evaluation
 from reslab.workbench.resolve import (
@@ -37,7 +42,7 @@ from reslab.workbench.resolve import (
     train_batches,
 )
 from reslab.workbench.run import Run
-from reslab.workbench.stopping import stop_on_signals
+from reslab.workbench.stopping import raise_on_signals, stop_on_signals
 
 
 def train(
@@ -46,6 +51,7 @@ def train(
     data: DataSource | str | None = None,
     out: str | Path | None = None,
     observers: Sequence[Observer] = (),
+    began: float | None = None,
 ) -> Run:
     """Train, test and report a residual net.
 
@@ -57,12 +63,14 @@ def train(
         data: a data set of one's own, or a name, in place of the one that the spec names.
         out: the run's folder, new or empty; None: a new one under ``runs``.
         observers: told of steps and epochs.
+        began: reading of ``time.perf_counter`` that a limit of time counts from; None: now.
 
     Raises:
         UserError: where something that was asked for cannot be done.
-        TrainingDiverged: where the loss became NaN or infinite; the run folder tells when.
-        Interrupted: after Ctrl-C or SIGTERM; the weights so far are in the run folder.
+        TrainingDiverged: where something became NaN or infinite; the run folder tells when.
+        Interrupted: after Ctrl-C or SIGTERM; ``reslab.resume`` goes on from there.
     """
+    began = time.perf_counter() if began is None else began
     if out is not None:
         check_free(Path(out))
     if not isinstance(spec, RunSpec | None):
@@ -76,37 +84,87 @@ def train(
     runtime = Runtime(**run.engine.model_dump())
     with runtime.active():
         model = initial_model(run, runtime)
-        folder = (
-            RunFolder.create_new(
-                Path("runs"), run_name(run.data.name, run.model.name, datetime.now())
+        text = format_document(run.model_dump(mode="json"))
+        if out is None:
+            name = run_name(run.data.name, run.model.name, datetime.now())
+            folder = RunFolder.create_new(Path("runs"), name, text)
+        else:
+            folder = RunFolder.create(Path(out), text)
+        with locked(folder.path):
+            folder.write_json(ENVIRONMENT, describe_environment(asdict(inspect_machine())))
+            recorder = Recorder(folder)
+            for choice in prepared.choices:
+                recorder.log(f"{choice.setting} {choice.value}: {choice.reason}")
+            limit = run.training.time_limit
+            left = None if limit is None else limit - (time.perf_counter() - began)
+            return carry_out(prepared, model, runtime, recorder, observers, seconds_left=left)
+
+
+def carry_out(
+    prepared: Prepared,
+    model: ResNet,
+    runtime: Runtime,
+    recorder: Recorder,
+    observers: Sequence[Observer],
+    *,
+    checkpoint: Checkpoint | None = None,
+    seconds_left: float | None = None,
+) -> Run:
+    """Train, test and report in a folder that this process holds, from the start or on.
+
+    Args:
+        prepared: what to run.
+        model: the net as the seed gives it.
+        runtime: the engine, active.
+        recorder: writes the folder.
+        observers: others to be told.
+        checkpoint: where to go on; None: at the first step.
+        seconds_left: until the run has to be complete; None: no limit.
+
+    Raises:
+        TrainingDiverged, Interrupted: as ``train``.
+    """
+    folder = recorder.folder
+    run = Run(folder, prepared.run)
+    watching = [recorder, *observers]
+    with raise_on_signals(), _status_of_failure(recorder):
+        checkpoints = Checkpoints(folder.checkpoints, prepared.run.checkpoint.keep)
+        stepper = begin(model, train_batches(prepared), prepared.run.training, runtime)
+        if checkpoint is not None:
+            stepper.state.restore(checkpoint)
+        told, budget = forecast(stepper, prepared, seconds_left=seconds_left)
+        for observer in watching:
+            observer.on_forecast(told)
+        started = time.perf_counter()
+        with stop_on_signals() as should_stop:
+            result = fit(
+                stepper,
+                validate=validator(prepared, runtime, should_stop),
+                observers=watching,
+                should_stop=should_stop,
+                saver=Saver(checkpoints.save, prepared.run.checkpoint.every_seconds),
+                budget=budget,
             )
-            if out is None
-            else RunFolder.create(Path(out))
-        )
-        folder.write_text(SPEC, format_document(run.model_dump(mode="json")))
-        folder.write_json(ENVIRONMENT, describe_environment(asdict(inspect_machine())))
-        recorder = Recorder(folder)
-        for choice in prepared.choices:
-            recorder.log(f"{choice.setting} {choice.value}: {choice.reason}")
-        with stop_on_signals() as should_stop, _status_of_failure(folder, recorder):
-            result = learn(
-                prepared, model, runtime, [recorder, *observers], should_stop=should_stop
+            stopped = result.interrupted or should_stop()
+        if stopped:
+            without_validation = prepared.run.facts.val_images == 0
+            recorder.save_weights(model, is_best=without_validation or not result.history)
+            folder.write_json(METRICS, _summary("interrupted", result))
+            raise Interrupted(
+                f"interrupted at step {result.steps}; go on with `reslab train --resume "
+                f"{folder.path}`"
             )
-            if result.interrupted:
-                without_validation = run.facts.val_images == 0
-                recorder.save_weights(model, is_best=without_validation or not result.history)
-                folder.write_json(METRICS, _summary("interrupted", result))
-                raise Interrupted(
-                    f"interrupted at step {result.steps}; what was learned is in {folder.path}"
-                )
-            # A second signal may still end the rest, which takes seconds.
-            folder.write_json(METRICS, _summary("trained", result))
-            finished = Run(folder, run)
-            _conclude(finished, prepared.source)
-            folder.write_json(METRICS, {**finished.metrics, "status": "finished"})
-            draw_run(finished)
-            recorder.log("finished")
-    return finished
+        folder.write_json(METRICS, _summary("trained", result))
+        _conclude(run, prepared.source)
+        spent = {
+            "forecast": {"seconds": told.seconds, "peak_bytes": told.peak_bytes},
+            "took": {"seconds": time.perf_counter() - started, "peak_bytes": peak_bytes()},
+        }
+        folder.write_json(METRICS, {**run.metrics, **spent, "status": "finished"})
+        draw_run(run)
+        checkpoints.keep_newest()
+        recorder.log("finished")
+    return run
 
 
 def _conclude(run: Run, source: DataSource) -> None:
@@ -118,8 +176,9 @@ def _conclude(run: Run, source: DataSource) -> None:
 
 
 @contextmanager
-def _status_of_failure(folder: RunFolder, recorder: Recorder) -> Iterator[None]:
+def _status_of_failure(recorder: Recorder) -> Iterator[None]:
     """Leave word in the folder of what ended a training, where training itself did not."""
+    folder = recorder.folder
     try:
         yield
     except BaseException as error:
@@ -132,7 +191,9 @@ def _status_of_failure(folder: RunFolder, recorder: Recorder) -> Iterator[None]:
                 folder.write_json(METRICS, {**metrics, "status": status, "reason": str(error)})
             recorder.log(str(error) or type(error).__name__)
         if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(f"interrupted; what was learned is in {folder.path}") from error
+            raise Interrupted(
+                f"interrupted; go on with `reslab train --resume {folder.path}`"
+            ) from error
         raise
 
 
@@ -146,34 +207,22 @@ def initial_model(run: ResolvedRun, runtime: Runtime) -> ResNet:
     return model
 
 
-def learn(
-    prepared: Prepared,
-    model: nn.Module,
-    runtime: Runtime,
-    observers: Sequence[Observer] = (),
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> FitResult:
-    """Train the model in place, as the resolved run says; see ``reslab.training.fit``."""
-    return fit(
-        model,
-        train_batches(prepared),
-        prepared.run.training,
-        runtime,
-        validate=_validator(prepared, runtime),
-        observers=observers,
-        should_stop=should_stop,
-    )
-
-
-def _validator(prepared: Prepared, runtime: Runtime) -> Validate | None:
+def validator(
+    prepared: Prepared, runtime: Runtime, should_stop: Callable[[], bool] = lambda: False
+) -> Validate | None:
     """Loss and accuracy on the validation images, or None where there are none."""
     images, run = prepared.validation, prepared.run
     if len(images) == 0:
         return None
 
+    def stop_if_asked() -> None:
+        if should_stop():
+            raise StopRequestedError("validation was asked to stop")
+
     def validate(model: nn.Module) -> tuple[float, float]:
-        logits_NK = compute_logits(model, images.pixels_NCHW, normaliser_of(run), runtime)
+        logits_NK = compute_logits(
+            model, images.pixels_NCHW, normaliser_of(run), runtime, on_batch=stop_if_asked
+        )
         metrics = compute_metrics(logits_NK, images.labels_N, run.facts.classes)
         return metrics.loss, metrics.top1
 
@@ -185,6 +234,7 @@ def _summary(status: str, result: FitResult) -> dict[str, Any]:
         "status": status,
         "epochs": len(result.history),
         "steps": result.steps,
+        "left_out_steps": result.left_out,
         "best_epoch": result.best_epoch,
         "train_seconds": result.seconds,
         "compile_seconds": result.compile_seconds,

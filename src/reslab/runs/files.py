@@ -1,0 +1,116 @@
+"""How a file comes into a run's folder: whole or not at all, and to stay."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from reslab.errors import UserError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: to a temporary name beside it, then renamed.
+
+    File and folder are flushed to the disk, so that what was there before is only replaced
+    by what a loss of power leaves whole.
+
+    Raises:
+        UserError: where the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _flush_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file in one write, and flush it to the disk.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
+    try:
+        with path.open("ab", buffering=0) as file:
+            file.write(line.encode() + b"\n")
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Within the context no other process holds the folder; a killed one holds it no longer.
+
+    Raises:
+        UserError: where another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{folder} is in use", received="another process that trains this run"
+            ) from error
+        except OSError:
+            # File systems without locks: better unguarded than useless.
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether it is a temporary file of ``write_atomically``, as a killed process leaves it."""
+    return path.name.startswith(".") and path.suffix == ".tmp"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left half written in a folder; nobody else may write there."""
+    for path in folder.iterdir():
+        if is_leftover(path):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """What to tell of a file or folder that could not be written."""
+    return UserError(
+        f"{path} cannot be written",
+        received=(error.strerror or str(error)).lower(),
+        remedy="choose a folder that you may write to, with space left",
+    )
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename last; Windows knows nothing of the kind and needs it not."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,85 @@
+"""What a training will take, told before it begins: time by a rehearsal, memory by its peak."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import ModuleType
+
+from reslab.inference.eager import compute_logits
+from reslab.training.observers import Forecast
+from reslab.training.plan import Budget
+from reslab.training.rehearsal import rehearse
+from reslab.training.stepper import Stepper
+from reslab.workbench.resolve import Prepared, normaliser_of
+
+resource: ModuleType | None
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+# Images that evaluation is timed on.
+_SAMPLE = 128
+
+# What pictures and page took on two cores.
+_REPORT_SECONDS = 3.0
+
+
+def forecast(
+    stepper: Stepper, prepared: Prepared, *, seconds_left: float | None = None
+) -> tuple[Forecast, Budget | None]:
+    """Rehearse the training and its evaluation, both undone.
+
+    Args:
+        stepper: at the training's first step.
+        prepared: the data; of the test split only its size is asked.
+        seconds_left: until the run has to be complete; None: no limit.
+
+    Returns:
+        The forecast, and where there is a limit what keeps the training to it.
+    """
+    run, state = prepared.run, stepper.state
+    pace = rehearse(stepper)
+    evaluating = _seconds_an_image(stepper, prepared)
+    validation = evaluating * len(prepared.validation)
+    # Best and last weights are both scored.
+    test = 2 * evaluating * prepared.source.card.test_images
+    conclusion = test + (_REPORT_SECONDS if test else 0.0)
+    per_epoch = run.facts.steps_per_epoch
+    budget = None
+    if seconds_left is not None:
+        budget = Budget(
+            ends_at=time.perf_counter() + seconds_left - conclusion,
+            validation_seconds=validation,
+            steps_per_epoch=per_epoch,
+        )
+        budget.apply(state.plan, pace.seconds_a_step)
+    steps = state.plan.steps_left
+    # Epochs that have begun are validated at their end, whole or not.
+    epochs = -(-steps // per_epoch)
+    told = Forecast(
+        epochs=steps / per_epoch,
+        steps=steps,
+        seconds=steps * pace.seconds_a_step + epochs * validation + conclusion,
+        peak_bytes=peak_bytes(),
+    )
+    return told, budget
+
+
+def peak_bytes() -> int | None:
+    """The most memory that this process has used so far; None where it cannot be asked."""
+    if resource is None:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
+def _seconds_an_image(stepper: Stepper, prepared: Prepared) -> float:
+    sample = prepared.train.pixels_NCHW[:_SAMPLE]
+    seconds = 0.0
+    for images in (sample[:8], sample):  # the first time is slower
+        began = time.perf_counter()
+        compute_logits(stepper.state.model, images, normaliser_of(prepared.run), stepper.runtime)
+        seconds = time.perf_counter() - began
+    return seconds / len(sample)

@@ -1,0 +1,141 @@
+"""Going on with a training that was interrupted, at the very step, as if nothing had happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from reslab.data.catalog import open_source
+from reslab.data.source import DataSource
+from reslab.data.split import split_train
+from reslab.engine.machine import choose_device, inspect_machine
+from reslab.engine.runtime import Runtime
+from reslab.errors import UserError
+from reslab.runs.checkpoint import Checkpoint, Checkpoints
+from reslab.runs.environment import describe_environment, differences
+from reslab.runs.files import locked
+from reslab.runs.folder import ENVIRONMENT
+from reslab.training.observers import Observer
+from reslab.training.state import best_in, history_in
+from reslab.workbench.recorder import Recorder
+from reslab.workbench.resolve import Prepared
+from reslab.workbench.run import Run, load_run
+from reslab.workbench.train import carry_out, initial_model
+
+
+def resume(
+    path: str | Path,
+    *,
+    data: DataSource | None = None,
+    root: str | None = None,
+    observers: Sequence[Observer] = (),
+    began: float | None = None,
+) -> Run:
+    """Go on with a run at the step of its last checkpoint, or at its first step without one.
+
+    What comes out is, to the bit, what the training would have given without the interruption,
+    on the same machine with the same versions; observers are warned where these differ. A run
+    that has finished is returned as it is.
+
+    Args:
+        path: the run's folder.
+        data: the data set, where it was one of one's own.
+        root: folder of the data set's files, where they were moved.
+        observers: told of steps and epochs, as in ``reslab.train``.
+        began: reading of ``time.perf_counter`` that a limit of time counts from; None: now.
+
+    Raises:
+        UserError: where there is no run, its data are others now, no checkpoint is whole, or
+            another process trains it.
+        TrainingDiverged, Interrupted: as ``reslab.train``.
+    """
+    began = time.perf_counter() if began is None else began
+    run = load_run(path)
+    if run.metrics.get("status") == "finished":
+        return run
+    spec = run.spec
+    prepared = _prepare(run, data, root)
+    choose_device(inspect_machine(), spec.engine.device)
+    runtime = Runtime(**spec.engine.model_dump())
+    with runtime.active(), locked(run.path):
+        run.folder.complete()
+        checkpoint, damaged = Checkpoints(run.folder.checkpoints).load()
+        model = initial_model(spec, runtime)
+        recorder = Recorder(run.folder, () if checkpoint is None else history_in(checkpoint))
+        step = 0 if checkpoint is None else checkpoint.step
+        recorder.log(f"resumed at step {step}")
+        best = None if checkpoint is None else best_in(checkpoint)
+        if best is not None:
+            recorder.save_best(model, best.weights)
+        warnings = [*damaged, *_note_environment(run)]
+        if damaged:
+            warnings.append(f"the checkpoint before is used, of step {step}")
+        for text in warnings:
+            for observer in (recorder, *observers):
+                observer.on_warning(text)
+        left = None
+        if spec.training.time_limit is not None:
+            spent = _seconds_spent(checkpoint) + time.perf_counter() - began
+            left = spec.training.time_limit - spent
+        return carry_out(
+            prepared,
+            model,
+            runtime,
+            recorder,
+            observers,
+            checkpoint=checkpoint,
+            seconds_left=left,
+        )
+
+
+def _prepare(run: Run, data: DataSource | None, root: str | None) -> Prepared:
+    """The images that the run was trained on; nothing is decided again.
+
+    Raises:
+        UserError: where they are others now.
+    """
+    spec = run.spec
+    source = data or open_source(spec.data.name, root or spec.data.root)
+    published = source.load_train()
+    if published.fingerprint() != spec.facts.fingerprint:
+        raise UserError(
+            f"the training images of {source.card.name} are not those that {run.path} was "
+            "trained on",
+            expected=f"fingerprint {spec.facts.fingerprint[:12]}…",
+            received=f"{published.fingerprint()[:12]}…",
+            remedy="give the folder of the original ones with --root, or train anew",
+        )
+    split = split_train(
+        published.labels_N,
+        validation=spec.data.validation,
+        limit=spec.data.limit,
+        seed=spec.data.split_seed,
+    )
+    return Prepared(
+        run=spec,
+        source=source,
+        train=published.take(split.train),
+        validation=published.take(split.validation),
+    )
+
+
+def _note_environment(run: Run) -> list[str]:
+    """Write down where the run goes on; returns what differs from where it was begun."""
+    now = describe_environment(asdict(inspect_machine()))
+    then = run.folder.read_json(ENVIRONMENT) if run.folder.has(ENVIRONMENT) else {}
+    odd = differences(then, now)
+    resumed = [*then.get("resumed", []), {k: now[k] for k in ("started", "command", "packages")}]
+    run.folder.write_json(ENVIRONMENT, {**(then or now), "resumed": resumed})
+    if not odd:
+        return []
+    return [
+        "this is not the environment that the run was begun in, so that its results may differ "
+        f"from the uninterrupted run's: {'; '.join(odd)}"
+    ]
+
+
+def _seconds_spent(checkpoint: Checkpoint | None) -> float:
+    """Of a limited time, what steps took before; validation and start-up are not known."""
+    return 0.0 if checkpoint is None else float(checkpoint.facts["watch"]["seconds"])

@@ -1,0 +1,174 @@
+"""Going on with a run, and what keeps one from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import reslab
+from reslab.errors import Interrupted, UserError
+from reslab.training.observers import NullObserver, StepRecord
+
+SPEC = reslab.recipe(training={"epochs": 2, "batch_size": 4})  # 27 steps an epoch
+TIMELESS = slice(0, 7)
+
+
+class StopsAt(NullObserver):
+    """Presses Ctrl-C at a step, and keeps what it is warned of."""
+
+    def __init__(self, step: int | None = None) -> None:
+        self.step = step
+        self.warnings: list[str] = []
+
+    def on_step(self, record: StepRecord) -> None:
+        if record.step == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def on_warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_source: reslab.ArraySource, tmp_path_factory: pytest.TempPathFactory) -> reslab.Run:
+    return reslab.train(SPEC, data=tiny_source, out=tmp_path_factory.mktemp("runs") / "whole")
+
+
+@pytest.fixture(scope="module")
+def _stopped(tiny_source: reslab.ArraySource, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "stopped"
+    with pytest.raises(Interrupted):
+        reslab.train(SPEC, data=tiny_source, out=path, observers=[StopsAt(40)])
+    return path
+
+
+@pytest.fixture
+def stopped(_stopped: Path, tmp_path: Path) -> Path:
+    """A run that was interrupted at step 40, to be changed."""
+    return Path(shutil.copytree(_stopped, tmp_path / "stopped"))
+
+
+def history(run: reslab.Run) -> list[list[str]]:
+    return [line.split(",")[TIMELESS] for line in (run.path / "history.csv").open()]
+
+
+def equal(a: reslab.Run, b: reslab.Run) -> bool:
+    same = [
+        a.folder.weights(use).read_bytes() == b.folder.weights(use).read_bytes()
+        for use in ("best", "last")
+    ]
+    return all(same) and history(a) == history(b)
+
+
+def test_what_comes_out_is_what_would_have(
+    whole: reslab.Run, stopped: Path, tiny_source: reslab.ArraySource
+) -> None:
+    watch = StopsAt()
+    run = reslab.resume(stopped, data=tiny_source, observers=[watch])
+    assert equal(run, whole)
+    assert run.metrics["status"] == "finished"
+    assert run.metrics["test"] == whole.metrics["test"]
+    assert watch.warnings == []
+    assert "resumed at step 40" in (stopped / "log.txt").read_text()
+    (again,) = json.loads((stopped / "environment.json").read_text())["resumed"]
+    assert again["packages"]["torch"]
+
+
+def test_it_may_be_interrupted_again_and_again(
+    whole: reslab.Run, stopped: Path, tiny_source: reslab.ArraySource
+) -> None:
+    for step in (50, 54):  # the last step of all is the 54th
+        with pytest.raises(Interrupted, match=f"at step {step}"):
+            reslab.resume(stopped, data=tiny_source, observers=[StopsAt(step)])
+    assert equal(reslab.resume(stopped, data=tiny_source), whole)
+
+
+def test_without_a_checkpoint_it_begins_anew(
+    whole: reslab.Run, stopped: Path, tiny_source: reslab.ArraySource
+) -> None:
+    for name in ("checkpoint", "weights"):
+        shutil.rmtree(stopped / name)
+    for name in ("environment.json", "metrics.json", "history.csv", "log.txt"):
+        (stopped / name).unlink()
+    assert equal(reslab.resume(stopped, data=tiny_source), whole)
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_used(
+    whole: reslab.Run, tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    spec = reslab.recipe(training={"epochs": 2, "batch_size": 4}, checkpoint={"every_seconds": 0})
+    with pytest.raises(Interrupted):
+        reslab.train(spec, data=tiny_source, out=tmp_path / "run", observers=[StopsAt(40)])
+    newest = max((tmp_path / "run" / "checkpoint").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-1])
+    watch = StopsAt()
+    run = reslab.resume(tmp_path / "run", data=tiny_source, observers=[watch])
+    assert len(watch.warnings) == 2
+    assert f"{newest.name} is damaged" in watch.warnings[0]
+    assert "of step 39" in watch.warnings[1]
+    assert "warning: step-" in (run.path / "log.txt").read_text()
+    assert equal(run, whole)
+
+
+def test_a_finished_run_is_given_back(whole: reslab.Run) -> None:
+    before = (whole.path / "weights" / "last.safetensors").stat().st_mtime_ns
+    assert reslab.resume(whole.path).path == whole.path
+    assert (whole.path / "weights" / "last.safetensors").stat().st_mtime_ns == before
+
+
+def test_other_images_are_refused_and_nothing_is_lost(
+    stopped: Path, tiny_source: reslab.ArraySource
+) -> None:
+    images = tiny_source.load_train()
+    pixels = images.pixels_NCHW[:, 0].copy()
+    pixels[0, 0, 0] ^= 1
+    other = reslab.ArraySource(
+        pixels, images.labels_N, pixels[:3], np.arange(3), classes=("dark", "grey", "bright")
+    )
+    before = sorted((p, p.stat().st_size) for p in stopped.rglob("*") if p.is_file())
+    with pytest.raises(UserError, match=r"are not those that .* was trained on"):
+        reslab.resume(stopped, data=other)
+    assert sorted((p, p.stat().st_size) for p in stopped.rglob("*") if p.is_file()) == before
+
+
+def test_another_environment_is_told(stopped: Path, tiny_source: reslab.ArraySource) -> None:
+    path = stopped / "environment.json"
+    document = json.loads(path.read_text())
+    document["packages"]["torch"] = "1.0"
+    features = document["machine"]["features"]
+    features["avx512"] = not features["avx512"]
+    path.write_text(json.dumps(document))
+    watch = StopsAt()
+    reslab.resume(stopped, data=tiny_source, observers=[watch])
+    (text,) = watch.warnings
+    assert "torch was 1.0 and is" in text
+    assert "avx512 was" in text
+
+
+def test_a_device_that_is_not_there_is_told(stopped: Path, tiny_source: reslab.ArraySource) -> None:
+    text = (stopped / "run.yaml").read_text().replace("device: cpu", "device: mps")
+    (stopped / "run.yaml").write_text(text)
+    with pytest.raises(UserError, match="no device mps"):
+        reslab.resume(stopped, data=tiny_source)
+
+
+def test_two_at_a_time_are_refused(stopped: Path, tiny_source: reslab.ArraySource) -> None:
+    class Another(NullObserver):
+        told = ""
+
+        def on_step(self, record: StepRecord) -> None:
+            if not self.told:
+                before = sorted((p, p.stat().st_mtime_ns) for p in stopped.rglob("*"))
+                with pytest.raises(UserError) as error:
+                    reslab.resume(stopped, data=tiny_source)
+                self.told = str(error.value)
+                assert sorted((p, p.stat().st_mtime_ns) for p in stopped.rglob("*")) == before
+
+    watch = Another()
+    reslab.resume(stopped, data=tiny_source, observers=[watch])
+    assert "is in use" in watch.told
