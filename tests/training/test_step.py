@@ -159,3 +159,60 @@ def test_the_result_holds_no_graph(model):
     assert result.loss.shape == result.hits.shape == ()
     assert not result.loss.requires_grad
     assert not result.hits.requires_grad
+
+
+class PerImage(nn.Module):
+    """A net without batch norm, so that parts of a batch know nothing of each other."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(50, 3)
+
+    def forward(self, images_NCHW):
+        return self.layer(images_NCHW.flatten(1))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 4, 6])
+def test_parts_of_a_batch_have_the_gradient_of_the_whole(parts):
+    whole, apart = PerImage().double(), PerImage().double()
+    results = [
+        train_step(
+            model,
+            optim.SGD(model.parameters(), lr=0.1),
+            IMAGES.double(),
+            LABELS,
+            label_smoothing=0.1,
+            autocast=contextlib.nullcontext(),
+            micro_batches=n,
+        )
+        for model, n in ((whole, 1), (apart, parts))
+    ]
+    torch.testing.assert_close(apart.layer.weight.grad, whole.layer.weight.grad)
+    torch.testing.assert_close(apart.layer.weight, whole.layer.weight)
+    assert results[0].loss.item() == pytest.approx(results[1].loss.item(), rel=1e-6)
+    assert results[0].hits == results[1].hits
+
+
+def test_a_part_that_is_not_finite_spoils_the_step(model):
+    before = copy.deepcopy(model.state_dict())
+    images = IMAGES.clone()
+    images[5] = float("inf")
+    result = train_step(
+        model,
+        optim.SGD(model.parameters(), lr=0.1),
+        images,
+        LABELS,
+        label_smoothing=0.0,
+        autocast=contextlib.nullcontext(),
+        micro_batches=3,
+    )
+    assert result.fault.rows == (5,)
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+    assert result.fault.what == "the input holds numbers that are not finite"
+
+
+def test_large_but_finite_gradients_are_no_fault():
+    model = Logits(torch.zeros(6, 3))
+    model.logits.register_hook(lambda grad: grad * 1e30)  # their squares overflow fp32
+    assert step(model, optim.SGD(model.parameters(), lr=1e-30)).fault is None

@@ -24,6 +24,13 @@ COMMANDS = (
         "printed is the run's folder.",
     ),
     (
+        "resume-check",
+        "reslab.cli.resume_check:app",
+        "Prove that a training can be resumed to the bit.",
+        "A few steps of the given settings are made at one go and in parts, each part in a new "
+        "process, and all that a checkpoint holds is compared. Nothing of the run is changed.",
+    ),
+    (
         "evaluate",
         "reslab.cli.evaluate:app",
         "Score a run on the test or validation split.",

@@ -18,17 +18,14 @@ _SHARE = 0.25
 # Of the memory that is free now, what a step may take.
 _MOST = 0.9
 
+# Of matplotlib, scikit-learn and what they load, measured as 0.2 GiB.
+_LIBRARIES = 2**28
+
 _MEMINFO = Path("/proc/meminfo")
 
-# Limits of the control group that a container puts its processes into: version 2, then 1.
-_CGROUP_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-_CGROUP_USED = (
-    Path("/sys/fs/cgroup/memory.current"),
-    Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
+# Where the kernel tells of control groups, which containers and schedulers put processes into.
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def memory_of(device: str) -> int:
@@ -40,44 +37,80 @@ def memory_of(device: str) -> int:
         return int(torch.cuda.get_device_properties(0).total_memory)
     # Apple's GPU shares the machine's memory.
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [path.read_text().strip() for path in _CGROUP_LIMITS if path.is_file()]
-    return min([there, *(int(limit) for limit in limits if limit.isdecimal())])
+    return min([there, *(limit for limit, _ in _limits())])
 
 
 def free_memory(device: str) -> int:
     """Bytes that the device can still give this process, without driving others out."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    free = [memory_of(device)]
+    free = [memory_of(device), *(limit - used for limit, used in _limits())]
     if _MEMINFO.is_file():
         lines = dict(line.split(":") for line in _MEMINFO.read_text().splitlines())
         if "MemAvailable" in lines:
             free.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    for limit, used in zip(_CGROUP_LIMITS, _CGROUP_USED, strict=True):
-        if limit.is_file() and used.is_file():
-            text = limit.read_text().strip()
-            if text.isdecimal():
-                free.append(int(text) - int(used.read_text()) + _page_cache(used.parent))
     return max(0, min(free))
 
 
-def _page_cache(cgroup: Path) -> int:
-    """Bytes of files that count as used by a control group and are given up when needed."""
-    stat = cgroup / "memory.stat"
-    lines = dict(line.split() for line in stat.read_text().splitlines()) if stat.is_file() else {}
-    return int(lines.get("inactive_file", lines.get("total_inactive_file", 0)))
+def _limits() -> list[tuple[int, int]]:
+    """(limit, used) in bytes of each control group that holds this process, and of those above.
 
-
-def kept_share(segments: int) -> float:
-    """Of a batch's activations, what is held at once where segments are computed again.
-
-    The inputs of all segments, and one segment with its gradients; measured at 48 segments of
-    resnet1202 as 0.073 (benchmarks/memory_depth.py), which this bounds from above.
-
-    >>> kept_share(0), kept_share(40)
-    (1.0, 0.1)
+    Files in the page cache, which are given up when needed, do not count as used.
     """
-    return 1.0 if segments == 0 else min(1.0, 4 / segments)
+    found = []
+    for group in _own_groups():
+        # Version 2, then version 1.
+        for limit, used in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            text = _read(group / limit)
+            if text.isdecimal():
+                stat = dict(line.split() for line in _read(group / "memory.stat").splitlines())
+                cache = int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
+                found.append((int(text), max(0, int(_read(group / used) or 0) - cache)))
+    return found
+
+
+def _own_groups() -> list[Path]:
+    """The folders of this process's control groups and of those around them."""
+    groups = []
+    for line in _read(_OWN_CGROUP).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            below = _CGROUPS / controllers / path.lstrip("/")
+            groups += [p for p in (below, *below.parents) if p.is_relative_to(_CGROUPS)]
+    # In a container its own group may be mounted where the root would be.
+    return list(dict.fromkeys([*groups, _CGROUPS, _CGROUPS / "memory"]))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def held_share(segments: int) -> float:
+    """What a step holds at once of the activations that it would keep without segments.
+
+    With segments that are computed again: the inputs of all, and one of them with its
+    gradients. The bounds lie above what benchmarks/memory_depth.py measured, 1.21 for
+    resnet1202 and 0.09 with 48 segments; few segments of unequal blocks need more.
+
+    >>> held_share(0), held_share(48)
+    (1.25, 0.16666666666666666)
+    """
+    return 1.25 if segments == 0 else min(1.25, 8 / segments)
+
+
+def held_always(parameters: int) -> int:
+    """Bytes that a training holds besides activations and images.
+
+    Weights, gradients, up to two numbers that an optimiser keeps of each weight, the best
+    weights so far; and the libraries that evaluation and report load.
+    """
+    return 5 * 4 * parameters + _LIBRARIES
 
 
 def choose_micro_batches(
@@ -116,7 +149,7 @@ def choose_micro_batches(
     if image_bytes * -(-batch_size // parts) > room:
         raise UserError(
             "there is too little memory for this training",
-            expected=f"{(fixed_bytes + image_bytes) / 2**30:.1f} GiB for single images",
+            expected=f"{(fixed_bytes + image_bytes) / _MOST / 2**30:.1f} GiB for single images",
             received=f"{free / 2**30:.1f} GiB that are free",
             remedy="choose a smaller net or smaller images, or more engine.checkpoint_segments",
         )

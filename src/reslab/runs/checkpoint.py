@@ -10,23 +10,35 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from reslab.errors import UserError
-from reslab.runs.files import cannot_write, write_atomically
+from reslab.runs.files import cannot_write, write_parts
 
 # The entry of the file's metadata that holds what is no tensor.
 _FACTS = "reslab-checkpoint"
 
 # Of what a checkpoint holds; files of another format are told and not read.
 FORMAT = 1
+
+# The format's names of what a net or an optimiser may hold.
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 _NAME = re.compile(r"step-(\d{9,})-([0-9a-f]{32})\.safetensors")
 
@@ -58,29 +70,32 @@ class Checkpoints:
         self.folder = folder
         self._keep = keep
 
-    def save(self, checkpoint: Checkpoint) -> int:
-        """Write it, then delete those that are too many; returns the bytes written.
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write it, then delete those that are too many.
 
         Raises:
             UserError: where it cannot be written; those before are as they were.
         """
         facts = {"format": FORMAT, "step": checkpoint.step, **checkpoint.facts}
-        content = safetensors.torch.save(
-            {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()},
-            metadata={_FACTS: json.dumps(facts, sort_keys=True)},
-        )
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
-        name = f"step-{checkpoint.step:09}-{_digest(content)}.safetensors"
-        write_atomically(self.folder / name, content)
+        digest = _new_digest()
+
+        def parts() -> Iterator[memoryview]:
+            for part in _serialise(checkpoint.tensors, facts):
+                digest.update(part)
+                yield part
+
+        stem = f"step-{checkpoint.step:09}"
+        write_parts(self.folder / stem, parts(), lambda: f"{stem}-{digest.hexdigest()}.safetensors")
+        name = f"{stem}-{digest.hexdigest()}.safetensors"
         # After a fall back newer ones that were found damaged may lie here: of higher steps,
         # they would outlive the one just written.
         older = [path for path in self.paths() if path.name != name]
         good = [path for path in older if _step_of(path) <= checkpoint.step]
         self._remove(set(older) - set(good[: self._keep - 1]))
-        return len(content)
 
     def load(self) -> tuple[Checkpoint | None, tuple[str, ...]]:
         """The newest that is whole, and a sentence for each newer one that is not.
@@ -120,8 +135,32 @@ class Checkpoints:
                 path.unlink()
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def _new_digest() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)
+
+
+def _serialise(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Iterator[memoryview]:
+    """A safetensors file in parts, so that no second copy of all tensors is ever in memory.
+
+    The library's own ``save`` makes two. The format: the header's length in 8 bytes, the
+    header in JSON, the tensors' bytes.
+    """
+    header: dict[str, Any] = {"__metadata__": {_FACTS: json.dumps(facts, sort_keys=True)}}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": _DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    yield memoryview(len(text).to_bytes(8, "little") + text)
+    for tensor in tensors.values():
+        whole = tensor.detach().cpu().contiguous()
+        # As bytes: numpy knows no bf16.
+        yield whole.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _step_of(path: Path) -> int:
@@ -137,17 +176,19 @@ def _read(path: Path) -> Checkpoint:
         UserError: where it is damaged or of another format.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, _new_digest)
     except OSError as error:
         raise UserError(
             f"{path.name} cannot be read", received=(error.strerror or str(error)).lower()
         ) from error
-    if not path.name.endswith(f"-{_digest(content)}.safetensors"):
+    if not path.name.endswith(f"-{digest.hexdigest()}.safetensors"):
         raise UserError(f"{path.name} is damaged", received="content that its name does not tell")
     try:
-        tensors = safetensors.torch.load(content)
-        facts = json.loads(_metadata(content)[_FACTS])
-    except (SafetensorError, KeyError, ValueError) as error:
+        with safe_open(path, framework="pt") as opened:
+            facts = json.loads(opened.metadata()[_FACTS])
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path.name} is no checkpoint", received=str(error)) from error
     if facts.get("format") != FORMAT:
         raise UserError(
@@ -156,10 +197,3 @@ def _read(path: Path) -> Checkpoint:
             received=repr(facts.get("format")),
         )
     return Checkpoint(facts["step"], tensors, facts)
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """The header's, which safetensors gives of files only, not of bytes that were verified."""
-    size = int.from_bytes(content[:8], "little")
-    found: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
-    return found

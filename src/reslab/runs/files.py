@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -27,13 +27,28 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         UserError: where the folder cannot be written to.
     """
+    write_parts(path, [content], lambda: path.name)
+
+
+def write_parts(path: Path, parts: Iterable[bytes | memoryview], name: Callable[[], str]) -> None:
+    """Write a file as ``write_atomically`` does, a part at a time.
+
+    Args:
+        path: what it is called where it could not be written.
+        parts: its content, taken one by one.
+        name: its name in the folder of ``path``, asked when the last part is written.
+
+    Raises:
+        UserError: where the folder cannot be written to.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(path.with_name(name()))
         _flush_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):

@@ -12,7 +12,7 @@ from reslab.engine.memory import (
     choose_checkpoint_segments,
     choose_micro_batches,
     free_memory,
-    kept_share,
+    held_share,
     memory_of,
 )
 from reslab.errors import UserError
@@ -173,7 +173,7 @@ def decide_engine(
     parts = choose_micro_batches(
         asked.micro_batches,
         batch_size=batch_size,
-        image_bytes=image_bytes * kept_share(int(segments.value)),
+        image_bytes=image_bytes * held_share(int(segments.value)),
         fixed_bytes=fixed_bytes,
         free=free_memory(device),
     )

@@ -155,7 +155,7 @@ def _facts(run: Run, metrics: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:
     notes = []
     status = metrics.get("status", "unfinished")
-    if status != "finished":
+    if status not in ("finished", "trained"):
         notes.append(f"This run is {status}: it did not reach its end.")
     if "test" not in metrics:
         notes.append("It was not tested.")

@@ -14,6 +14,7 @@ from reslab.data.normalise import Normaliser, measure_normaliser
 from reslab.data.source import DataSource, Images
 from reslab.data.split import split_train
 from reslab.engine.machine import Choice
+from reslab.engine.memory import held_always
 from reslab.errors import UserError
 from reslab.models.cost import Cost, measure_cost
 from reslab.models.create import create_model, find_net
@@ -73,8 +74,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         spec.engine,
         batch_size=training["batch_size"],
         image_bytes=cost.activation_bytes,
-        # Gradients, and up to two numbers that an optimiser keeps of each weight.
-        fixed_bytes=3 * 4 * cost.parameters,
+        fixed_bytes=held_always(cost.parameters),
         convolutions=find_net(spec.model.name).convolutions,
     )
     normaliser = measure_normaliser(train.pixels_NCHW)

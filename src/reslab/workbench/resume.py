@@ -56,7 +56,7 @@ def resume(
     if run.metrics.get("status") == "finished":
         return run
     spec = run.spec
-    prepared = _prepare(run, data, root)
+    prepared = prepare_again(run, data, root)
     choose_device(inspect_machine(), spec.engine.device)
     runtime = Runtime(**spec.engine.model_dump())
     with runtime.active(), locked(run.path):
@@ -90,7 +90,7 @@ def resume(
         )
 
 
-def _prepare(run: Run, data: DataSource | None, root: str | None) -> Prepared:
+def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepared:
     """The images that the run was trained on; nothing is decided again.
 
     Raises:

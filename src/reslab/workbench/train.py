@@ -156,12 +156,13 @@ def carry_out(
             )
         folder.write_json(METRICS, _summary("trained", result))
         _conclude(run, prepared.source)
+        draw_run(run)
         spent = {
             "forecast": {"seconds": told.seconds, "peak_bytes": told.peak_bytes},
             "took": {"seconds": time.perf_counter() - started, "peak_bytes": peak_bytes()},
         }
+        # Said last, when nothing is missing: a run that has finished is not resumed.
         folder.write_json(METRICS, {**run.metrics, **spent, "status": "finished"})
-        draw_run(run)
         checkpoints.keep_newest()
         recorder.log("finished")
     return run

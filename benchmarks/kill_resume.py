@@ -1,0 +1,180 @@
+"""Is a run that was killed at any moment and resumed the run that was not?
+
+    python benchmarks/kill_resume.py --kills 50 --inside-save 15 --out FILE.json
+
+Trains once without interruption, then again and again: each time the process is killed with
+SIGKILL at a moment drawn at random over its whole life, start-up and report included, or as soon
+as a checkpoint is being written; then it is resumed, or begun anew where nothing of it was there
+yet. Weights, optimiser, buffers and history, its times apart, are compared to the bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from measure import describe_machine
+from reslab.runs.checkpoint import Checkpoints
+
+COMMAND = [sys.executable, "-m", "reslab", "train"]
+TIMES = slice(0, 7)  # columns of history.csv before those of time
+PARTS = ("report.html", "curves.png", "confusion.png", "metrics.json", "openings.jsonl")
+
+
+def main() -> None:
+    """Parse, kill, compare, write, print."""
+    arguments = _parse()
+    rng = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        began = time.perf_counter()
+        _run([*_settings(arguments), "--out", str(folder / "whole")])
+        life = time.perf_counter() - began
+        expected = _state(folder / "whole")
+        # A resumed process competes with another trial's, so that lives are longer than this.
+        moments = [("save", rng.random()) for _ in range(arguments.inside_save)]
+        moments += [
+            ("time", rng.uniform(0, 1.3 * life))
+            for _ in range(arguments.kills - arguments.inside_save)
+        ]
+        with ThreadPoolExecutor(arguments.workers) as pool:
+            trials = list(
+                pool.map(
+                    lambda i: _trial(arguments, folder / str(i), *moments[i], expected),
+                    range(len(moments)),
+                )
+            )
+    equal = sum(trial["equal"] for trial in trials)
+    result = {
+        "question": "does a killed and resumed run equal the one that was not killed?",
+        "machine": describe_machine(),
+        "settings": _settings(arguments),
+        "seconds_of_a_run": life,
+        "equal": equal,
+        "trials": trials,
+    }
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    killed = sum(trial["killed"] for trial in trials)
+    print(f"{equal} of {len(trials)} equal to the bit; {killed} were killed before their end")
+    if equal < len(trials):
+        raise SystemExit(1)
+
+
+def _trial(
+    arguments: argparse.Namespace, path: Path, kind: str, moment: float, expected: Any
+) -> dict[str, Any]:
+    """Kill a training at a moment, finish it, compare."""
+    process = subprocess.Popen(
+        [*COMMAND, *_settings(arguments), "--out", str(path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    began = time.perf_counter()
+    saves, wanted = 0, 1 + int(moment * arguments.saves)
+    seen: set[str] = set()
+    while process.poll() is None:
+        if kind == "time" and time.perf_counter() - began >= moment:
+            break
+        if kind == "save":
+            for half in (path / "checkpoint").glob(".step-*.tmp"):
+                if half.name not in seen:
+                    seen.add(half.name)
+                    saves += 1
+            if saves >= wanted:
+                break
+        time.sleep(0.0002)
+    after = time.perf_counter() - began
+    killed = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    halves = [p.name for p in path.rglob(".*.tmp")]
+    stage = _stage(path)
+    resumed = (path / "run.yaml").exists()
+    end = ["--resume", str(path)] if resumed else [*_settings(arguments), "--out", str(path)]
+    _run(end)
+    found = _state(path)
+    shutil.rmtree(path)
+    return {
+        "kind": kind,
+        "seconds": round(after, 3),
+        "killed": killed,
+        "stage": stage,
+        "half_written": len(halves),
+        "resumed": resumed,
+        "equal": _equal(found, expected),
+    }
+
+
+def _stage(path: Path) -> str:
+    """How far a killed process had come."""
+    if not (path / "run.yaml").exists():
+        return "start-up"
+    if (path / "metrics.json").exists():
+        status = json.loads((path / "metrics.json").read_text())["status"]
+        return "finished" if status == "finished" else "test and report"
+    return "training" if Checkpoints(path / "checkpoint").paths() else "before a checkpoint"
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """What must be equal."""
+    last, _ = Checkpoints(path / "checkpoint").load()
+    assert last is not None
+    with (path / "history.csv").open() as lines:
+        history = [line.rstrip("\n").split(",")[TIMES] for line in lines]
+    weights = [(path / "weights" / f"{use}.safetensors").read_bytes() for use in ("best", "last")]
+    assert json.loads((path / "metrics.json").read_text())["status"] == "finished"
+    assert all((path / part).is_file() for part in PARTS)
+    return {"tensors": last.tensors, "step": last.step, "history": history, "weights": weights}
+
+
+def _equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    tensors = a["tensors"].keys() == b["tensors"].keys() and all(
+        torch.equal(a["tensors"][name], b["tensors"][name]) for name in a["tensors"]
+    )
+    return tensors and all(a[part] == b[part] for part in ("step", "history", "weights"))
+
+
+def _run(options: list[str]) -> None:
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{options} ended with {done.returncode}: {done.stderr[-500:]}")
+
+
+def _settings(arguments: argparse.Namespace) -> list[str]:
+    return [
+        "--epochs",
+        str(arguments.epochs),
+        "--set",
+        "engine.threads=1",
+        "--set",
+        f"checkpoint.every_seconds={arguments.every_seconds}",
+    ]
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--inside-save", type=int, default=15, help="of the kills")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--every-seconds", type=float, default=0.0, help="between checkpoints")
+    parser.add_argument("--saves", type=int, default=150, help="within which kills are drawn")
+    parser.add_argument("--workers", type=int, default=2, help="trials at a time")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Does a training that is cut and resumed come out as one that is not? Tried, not believed.
+
+A short training of the same net, engine and settings is made twice: in one process, and in
+parts, each in a process of its own that knows of the others only what the checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reslab.data.source import DataSource
+from reslab.engine.runtime import Runtime
+from reslab.errors import ReslabError
+from reslab.runs.checkpoint import Checkpoint, Checkpoints
+from reslab.spec.run import RunSpec
+from reslab.training.fit import begin, fit
+from reslab.training.rehearsal import rehearse
+from reslab.training.saver import Saver
+from reslab.workbench.resolve import Prepared, resolve, train_batches
+from reslab.workbench.resume import prepare_again
+from reslab.workbench.run import Run
+from reslab.workbench.train import initial_model, validator
+
+# Two epochs of so many steps, cut within an epoch, between two, and within again.
+_STEPS, _CUTS = 4, (3, 4, 6)
+
+# Validation images that are enough to choose a best epoch by.
+_VALIDATION = 200
+
+_TIMES = {"seconds", "images_per_second"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeCheck:
+    """What the two trainings came to.
+
+    Attributes:
+        steps: of each.
+        cuts: steps after which one of them was cut.
+        tensors: of net, optimiser and best weights that were compared.
+        differing: what was not equal to the bit.
+    """
+
+    steps: int
+    cuts: tuple[int, ...]
+    tensors: int
+    differing: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differed."""
+        return not self.differing
+
+
+def check_resume(
+    asked: RunSpec | Run, *, data: DataSource | None = None, root: str | None = None
+) -> ResumeCheck:
+    """Make the two trainings, on the first images of the data, and compare their states.
+
+    Args:
+        asked: what to run, or a run whose settings and engine to take; it is not changed.
+        data: a data set of one's own.
+        root: folder of the data set's files, for a run whose data were moved.
+
+    Raises:
+        UserError: where the training cannot be made here.
+        TrainingDiverged: where it is not finite.
+    """
+    prepared = prepare_again(asked, data, root) if isinstance(asked, Run) else resolve(asked, data)
+    short = _shorten(prepared)
+    with tempfile.TemporaryDirectory(prefix="reslab-resume-check-") as folder:
+        whole = _in_parts(short, Path(folder) / "whole", ())
+        parts = _in_parts(short, Path(folder) / "parts", _CUTS)
+    steps = short.run.total_steps
+    return ResumeCheck(
+        steps=steps,
+        cuts=tuple(cut for cut in _CUTS if cut < steps),
+        tensors=len(whole.tensors),
+        differing=tuple(_differences(whole, parts)),
+    )
+
+
+def _shorten(prepared: Prepared) -> Prepared:
+    """The same training with fewer images and epochs."""
+    run = prepared.run
+    steps = min(_STEPS, run.facts.steps_per_epoch)
+    facts = run.facts.model_copy(update={"steps_per_epoch": steps})
+    training = run.training.model_copy(update={"epochs": 2, "time_limit": None})
+    validation = prepared.validation
+    return replace(
+        prepared,
+        run=run.model_copy(update={"facts": facts, "training": training}),
+        train=prepared.train.take(np.arange(steps * run.training.batch_size)),
+        validation=validation.take(np.arange(min(_VALIDATION, len(validation)))),
+    )
+
+
+def _in_parts(prepared: Prepared, folder: Path, cuts: tuple[int, ...]) -> Checkpoint:
+    """The last state of a training that was cut after these steps."""
+    context = multiprocessing.get_context("spawn")
+    for cut in (*cuts, None):
+        # A new process for each part: nothing may come along but what lies in the folder.
+        with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+            pool.submit(_train_part, prepared, folder, cut).result()
+    found, _ = Checkpoints(folder).load()
+    if found is None:
+        raise ReslabError("the training left no checkpoint")
+    return found
+
+
+def _train_part(prepared: Prepared, folder: Path, cut: int | None) -> None:
+    """From the last checkpoint, if there is one, to the cut or the end."""
+    run = prepared.run
+    runtime = Runtime(**run.engine.model_dump())
+    folder.mkdir(exist_ok=True)
+    checkpoints = Checkpoints(folder)
+    found, _ = checkpoints.load()
+    with runtime.active():
+        model = initial_model(run, runtime)
+        stepper = begin(model, train_batches(prepared), run.training, runtime)
+        if found is not None:
+            stepper.state.restore(found)
+        rehearse(stepper)
+        fit(
+            stepper,
+            validate=validator(prepared, runtime),
+            should_stop=lambda: stepper.state.step == cut,
+            saver=Saver(checkpoints.save, float("inf")),
+        )
+
+
+def _differences(a: Checkpoint, b: Checkpoint) -> list[str]:
+    odd = [
+        name
+        for name in sorted(a.tensors.keys() | b.tensors.keys())
+        if name not in a.tensors
+        or name not in b.tensors
+        or not _same_bits(a.tensors[name], b.tensors[name])
+    ]
+    histories = [
+        [{k: v for k, v in record.items() if k not in _TIMES} for record in x.facts["history"]]
+        for x in (a, b)
+    ]
+    return odd + (["the history"] if histories[0] != histories[1] else [])
+
+
+def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Unlike torch.equal this tells +0 from -0, and finds NaN equal to itself."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
