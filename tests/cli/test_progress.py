@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
-from reslab.cli.progress import LiveProgress, PlainProgress, clock, make_progress
+from reslab.cli.progress import LiveProgress, PlainProgress, make_progress
 from reslab.runs.history import EpochRecord
 from reslab.training.observers import StepRecord
 
@@ -33,13 +33,6 @@ EPOCH = EpochRecord(
     seconds=3.0,
     images_per_second=1000.0,
 )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (65.4, "1:05"), (3661, "1:01:01")]
-)
-def test_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:

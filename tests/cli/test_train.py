@@ -123,3 +123,69 @@ def test_a_decided_run_is_not_half_changed(
     config.write_text(capsys.readouterr().out)
     assert run(["train", "--config", str(config), *flags]) == 2
     assert "does not go with a configuration that was decided" in capsys.readouterr().err
+
+
+def test_a_run_is_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.workbench.train._conclude", _interrupt)
+        assert run(["train", *SHORT, "--out", out]) == 130
+    assert f"go on with `reslab train --resume {out}`" in capsys.readouterr().err
+    assert run(["train", "--resume", out, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["epochs"] == 2
+    assert "epoch 1/" not in captured.err
+    assert run(["train", "--resume", out]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"reslab: warning: {out} has finished already\n"
+    assert captured.out.splitlines()[-1] == out
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--epochs", "9"),
+        ("--seed", "1"),
+        ("--set", "training.lr=1"),
+        ("--out", "elsewhere"),
+        ("--print-config",),
+        ("--recipe", "paper"),
+    ],
+)
+def test_a_resumed_run_keeps_its_settings(
+    options: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "--resume", str(tmp_path), *options]) == 2
+    text = capsys.readouterr().err
+    assert "a run that is resumed keeps its settings: " in text
+    assert f"with --config {tmp_path}/run.yaml" in text
+
+
+def test_what_is_no_run_cannot_be_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "--resume", str(tmp_path / "none")]) == 2
+    assert "there is no run" in capsys.readouterr().err
+    assert run(["train", "--resume", str(tmp_path)]) == 2
+    assert "is not a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit", ["0s", "-3", "soon", "1.5h", "5 parsecs"])
+def test_a_limit_that_is_no_time_is_refused(
+    limit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "--time-limit", limit, "--out", str(tmp_path / "run")]) == 2
+    assert "training.time_limit cannot be used" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("1.5s", 1.5), ("5m", 300), ("1h30m", 5400), ("1h 2m 3s", 3723)],
+)
+def test_limits_of_time(text: str, seconds: float) -> None:
+    assert gather(None, {}, {"training": {"time_limit": text}}).training.time_limit == seconds

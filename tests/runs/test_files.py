@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from reslab.errors import UserError
-from reslab.runs.files import append_line, is_leftover, locked, remove_leftovers, write_atomically
+from reslab.runs.files import (
+    append_line,
+    check_space,
+    is_leftover,
+    locked,
+    remove_leftovers,
+    write_atomically,
+)
 
 
 def names(folder):
@@ -127,3 +134,10 @@ with locked(Path({str(tmp_path)!r})):
     with locked(tmp_path):
         assert "is in use: received another process" in other().stderr
     assert other().stdout == "held\n"
+
+
+def test_too_little_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    check_space(tmp_path / "a" / "b", 1)
+    with pytest.raises(UserError, match=r"too little room for .*b: expected [0-9,]+ MiB for"):
+        check_space(tmp_path / "a" / "b", 2**60)
+    assert names(tmp_path) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -109,6 +110,27 @@ def remove_leftovers(folder: Path) -> None:
         if is_leftover(path):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def check_space(path: Path, needed: int) -> None:
+    """Refuse a place with too little room, before hours are spent on what will not fit.
+
+    Args:
+        path: a folder, which need not exist yet.
+        needed: bytes.
+
+    Raises:
+        UserError: where there are fewer.
+    """
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UserError(
+            f"there is too little room for {path}",
+            expected=f"{needed / 2**20:,.0f} MiB for weights, checkpoints and report",
+            received=f"{free / 2**20:,.0f} MiB that are free",
+            remedy="make room, choose another --out, or set checkpoint.keep=1",
+        )
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:

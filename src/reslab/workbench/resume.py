@@ -15,14 +15,14 @@ from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
 from reslab.runs.checkpoint import Checkpoint, Checkpoints
 from reslab.runs.environment import describe_environment, differences
-from reslab.runs.files import locked
+from reslab.runs.files import check_space, locked
 from reslab.runs.folder import ENVIRONMENT
 from reslab.training.observers import Observer
 from reslab.training.state import best_in, history_in
 from reslab.workbench.recorder import Recorder
 from reslab.workbench.resolve import Prepared
 from reslab.workbench.run import Run, load_run
-from reslab.workbench.train import carry_out, initial_model
+from reslab.workbench.train import carry_out, initial_model, room_needed
 
 
 def resume(
@@ -63,6 +63,7 @@ def resume(
         run.folder.complete()
         checkpoint, damaged = Checkpoints(run.folder.checkpoints).load()
         model = initial_model(spec, runtime)
+        check_space(run.path, room_needed(model, spec))
         recorder = Recorder(run.folder, () if checkpoint is None else history_in(checkpoint))
         step = 0 if checkpoint is None else checkpoint.step
         recorder.log(f"resumed at step {step}")

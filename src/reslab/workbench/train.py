@@ -22,7 +22,7 @@ from reslab.inference.eager import compute_logits
 from reslab.models.resnet import ResNet
 from reslab.runs.checkpoint import Checkpoint, Checkpoints
 from reslab.runs.environment import describe_environment
-from reslab.runs.files import locked
+from reslab.runs.files import check_space, locked
 from reslab.runs.folder import ENVIRONMENT, METRICS, RunFolder, check_free, run_name
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
@@ -43,6 +43,9 @@ from reslab.workbench.resolve import (
 )
 from reslab.workbench.run import Run
 from reslab.workbench.stopping import raise_on_signals, stop_on_signals
+
+# Pictures and page, rounded up.
+_REPORT_BYTES = 2**22
 
 
 def train(
@@ -84,6 +87,7 @@ def train(
     runtime = Runtime(**run.engine.model_dump())
     with runtime.active():
         model = initial_model(run, runtime)
+        check_space(Path(out or "runs"), room_needed(model, run))
         text = format_document(run.model_dump(mode="json"))
         if out is None:
             name = run_name(run.data.name, run.model.name, datetime.now())
@@ -196,6 +200,15 @@ def _status_of_failure(recorder: Recorder) -> Iterator[None]:
                 f"interrupted; go on with `reslab train --resume {folder.path}`"
             ) from error
         raise
+
+
+def room_needed(model: nn.Module, run: ResolvedRun) -> int:
+    """Bytes on the disk that a run takes at most."""
+    weights: int = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    # Of the net, the optimiser's up to two numbers a weight, and the best weights; one more
+    # than are kept while the newest is written. Best and last weights lie beside them.
+    checkpoints = 4 * weights * (run.checkpoint.keep + 1)
+    return checkpoints + 3 * weights + _REPORT_BYTES
 
 
 def initial_model(run: ResolvedRun, runtime: Runtime) -> ResNet:
