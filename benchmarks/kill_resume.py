@@ -29,7 +29,7 @@ from measure import describe_machine
 from reslab.runs.checkpoint import Checkpoints
 
 COMMAND = [sys.executable, "-m", "reslab", "train"]
-TIMES = slice(0, 7)  # columns of history.csv before those of time
+TIMELESS = slice(0, 7)  # columns of history.csv before those of time
 PARTS = ("report.html", "curves.png", "confusion.png", "metrics.json", "openings.jsonl")
 
 
@@ -43,17 +43,18 @@ def main() -> None:
         _run([*_settings(arguments), "--out", str(folder / "whole")])
         life = time.perf_counter() - began
         expected = _state(folder / "whole")
-        # A resumed process competes with another trial's, so that lives are longer than this.
-        moments = [("save", rng.random()) for _ in range(arguments.inside_save)]
-        moments += [
-            ("time", rng.uniform(0, 1.3 * life))
-            for _ in range(arguments.kills - arguments.inside_save)
-        ]
+        seeds = [rng.random() for _ in range(arguments.kills)]
         with ThreadPoolExecutor(arguments.workers) as pool:
             trials = list(
                 pool.map(
-                    lambda i: _trial(arguments, folder / str(i), *moments[i], expected),
-                    range(len(moments)),
+                    lambda i: _trial(
+                        arguments,
+                        folder / str(i),
+                        random.Random(seeds[i]),
+                        None if i < arguments.inside_save else life,
+                        expected,
+                    ),
+                    range(arguments.kills),
                 )
             )
     equal = sum(trial["equal"] for trial in trials)
@@ -66,55 +67,59 @@ def main() -> None:
         "trials": trials,
     }
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-    killed = sum(trial["killed"] for trial in trials)
-    print(f"{equal} of {len(trials)} equal to the bit; {killed} were killed before their end")
+    print(f"{equal} of {len(trials)} killed runs equal to the bit")
     if equal < len(trials):
         raise SystemExit(1)
 
 
 def _trial(
-    arguments: argparse.Namespace, path: Path, kind: str, moment: float, expected: Any
+    arguments: argparse.Namespace,
+    path: Path,
+    rng: random.Random,
+    life: float | None,
+    expected: Any,
 ) -> dict[str, Any]:
-    """Kill a training at a moment, finish it, compare."""
+    """Kill a training at a moment of its life, or within a save (None), finish it, compare."""
+    killed = None
+    while killed is None:
+        shutil.rmtree(path, ignore_errors=True)
+        # Two trials at a time take longer than one; a process that ended before is no trial.
+        moment = rng.uniform(0, 1.3 * life) if life is not None else 0.0
+        save = rng.randint(1, arguments.saves) if life is None else 0
+        killed = _kill(arguments, path, moment, save)
+    half_written = sum(1 for _ in path.rglob(".*.tmp"))
+    stage = _stage(path)
+    resumed = (path / "run.yaml").exists()
+    _run(["--resume", str(path)] if resumed else [*_settings(arguments), "--out", str(path)])
+    found = _state(path)
+    shutil.rmtree(path)
+    return {
+        "kind": "save" if life is None else "time",
+        "seconds": round(killed, 3),
+        "stage": stage,
+        "half_written": half_written,
+        "resumed": resumed,
+        "equal": _equal(found, expected),
+    }
+
+
+def _kill(arguments: argparse.Namespace, path: Path, moment: float, save: int) -> float | None:
+    """Begin a training and kill it at a moment, or within a save; None where it ended before."""
     process = subprocess.Popen(
         [*COMMAND, *_settings(arguments), "--out", str(path)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     began = time.perf_counter()
-    saves, wanted = 0, 1 + int(moment * arguments.saves)
     seen: set[str] = set()
     while process.poll() is None:
-        if kind == "time" and time.perf_counter() - began >= moment:
+        seen |= {half.name for half in (path / "checkpoint").glob(".step-*.tmp")} if save else set()
+        after = time.perf_counter() - began
+        if (save and len(seen) >= save) or (not save and after >= moment):
+            process.send_signal(signal.SIGKILL)
             break
-        if kind == "save":
-            for half in (path / "checkpoint").glob(".step-*.tmp"):
-                if half.name not in seen:
-                    seen.add(half.name)
-                    saves += 1
-            if saves >= wanted:
-                break
         time.sleep(0.0002)
-    after = time.perf_counter() - began
-    killed = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    halves = [p.name for p in path.rglob(".*.tmp")]
-    stage = _stage(path)
-    resumed = (path / "run.yaml").exists()
-    end = ["--resume", str(path)] if resumed else [*_settings(arguments), "--out", str(path)]
-    _run(end)
-    found = _state(path)
-    shutil.rmtree(path)
-    return {
-        "kind": kind,
-        "seconds": round(after, 3),
-        "killed": killed,
-        "stage": stage,
-        "half_written": len(halves),
-        "resumed": resumed,
-        "equal": _equal(found, expected),
-    }
+    return after if process.wait() == -signal.SIGKILL else None
 
 
 def _stage(path: Path) -> str:
@@ -132,7 +137,7 @@ def _state(path: Path) -> dict[str, Any]:
     last, _ = Checkpoints(path / "checkpoint").load()
     assert last is not None
     with (path / "history.csv").open() as lines:
-        history = [line.rstrip("\n").split(",")[TIMES] for line in lines]
+        history = [line.rstrip("\n").split(",")[TIMELESS] for line in lines]
     weights = [(path / "weights" / f"{use}.safetensors").read_bytes() for use in ("best", "last")]
     assert json.loads((path / "metrics.json").read_text())["status"] == "finished"
     assert all((path / part).is_file() for part in PARTS)

@@ -4,7 +4,7 @@
 
     ReslabError            anything that reslab raises on purpose; exit code 1
     ├── UserError          the input is at fault and the text says how to mend it; exit code 2
-    ├── TrainingDiverged   the loss is no longer finite; exit code 1
+    ├── TrainingDiverged   something is no longer finite; exit code 1
     └── Interrupted        the user stopped the run and what was done is saved; exit code 130
 """
 
@@ -44,7 +44,7 @@ class UserError(ReslabError, ValueError):
 
 
 class TrainingDiverged(ReslabError):
-    """The loss became NaN or infinite."""
+    """Input, loss, gradient or weights became NaN or infinite."""
 
 
 class Interrupted(ReslabError):

@@ -19,6 +19,7 @@ def machine(*, amx=False, cuda=None, cuda_bf16=False, mps=False, cpus=4):
         cpu="a processor",
         cpus=cpus,
         features={"avx512": True, "avx512_bf16": True, "amx_bf16": amx},
+        capability="AVX512",
         cuda=cuda,
         cuda_bf16=cuda_bf16,
         mps=mps,

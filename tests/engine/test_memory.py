@@ -14,9 +14,14 @@ from reslab.errors import UserError
 GIB = 2**30
 
 
-def choose(asked="auto", batch_bytes=GIB, total=8 * GIB, convolutions=1200):
+def choose(asked="auto", batch_bytes=GIB, total=8 * GIB, free=8 * GIB, convolutions=1200):
     return choose_checkpoint_segments(
-        asked, batch_bytes=batch_bytes, memory=total, convolutions=convolutions
+        asked,
+        batch_bytes=batch_bytes,
+        fixed_bytes=GIB,
+        memory=total,
+        free=free,
+        convolutions=convolutions,
     )
 
 
@@ -30,6 +35,11 @@ def test_what_would_crowd_the_memory_is_computed_again_in_the_root_of_what_is_ke
     choice = choose(batch_bytes=2 * GIB + 1)
     assert choice.value == 48
     assert "too much to keep" in choice.reason
+
+
+def test_what_does_not_fit_beside_others_is_computed_again_before_batches_are_cut():
+    assert choose(batch_bytes=GIB, free=3 * GIB).value == 0
+    assert choose(batch_bytes=GIB, free=2 * GIB).value == 48
 
 
 @pytest.mark.parametrize("asked", [0, 7])
@@ -90,10 +100,19 @@ def test_what_others_use_is_not_free(groups):
     assert free_memory("cpu") == 0
 
 
-def split(asked="auto", *, batch_size=100, image_bytes=GIB // 100, fixed_bytes=0, free=2 * GIB):
+def split(
+    asked="auto",
+    *,
+    batch_size=100,
+    least=1,
+    image_bytes=GIB // 100,
+    fixed_bytes=0,
+    free=2 * GIB,
+):
     return choose_micro_batches(
         asked,
         batch_size=batch_size,
+        least=least,
         image_bytes=image_bytes,
         fixed_bytes=fixed_bytes,
         free=free,
@@ -115,13 +134,18 @@ def test_one_that_does_not_is_cut(fixed, parts, seen):
     assert f"in {parts} parts, and batch norm sees {seen} images at a time" in choice.reason
 
 
-def test_where_not_even_single_images_fit_that_is_told():
-    with pytest.raises(UserError, match=r"too little memory .*3.3 GiB for single .*received 2.0"):
+def test_where_not_even_the_smallest_parts_fit_that_is_told():
+    with pytest.raises(UserError, match=r"expected 3.3 GiB for 1 images at a time, received 2.0"):
         split(image_bytes=3 * GIB)
+    with pytest.raises(UserError, match=r"expected 2.2 GiB for 2 images at a time, received 2.0"):
+        split(batch_size=32, least=2, image_bytes=GIB)
     assert split(batch_size=3, image_bytes=GIB).value == 3
 
 
-def test_more_parts_than_images_are_refused():
-    assert split(7).value == 7
-    with pytest.raises(UserError, match="at most 100, received 101"):
+def test_no_part_has_fewer_images_than_the_net_must_see():
+    assert split(50, least=2).value == 50
+    with pytest.raises(UserError, match="at most 50, for 2 or more images each, received 51"):
+        split(51, least=2)
+    assert split(100).value == 100
+    with pytest.raises(UserError, match="at most 100"):
         split(101)

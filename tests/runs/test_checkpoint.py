@@ -126,6 +126,26 @@ def test_after_a_fall_back_the_damaged_newer_one_is_removed(store):
     assert load(store) == (3, ())
 
 
+def test_a_damaged_one_never_takes_the_place_of_a_good_one(store):
+    for step in (3, 5):
+        store.save(checkpoint(step))
+    newest = store.paths()[0]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert load(store)[0] == 3
+    store.save(checkpoint(9))
+    assert not newest.exists()
+    store.paths()[0].write_bytes(b"x")
+    assert load(store)[0] == 3
+
+
+def test_of_two_of_one_step_the_later_counts(store):
+    for loss in range(6):
+        facts = {"history": [{"loss": loss}]}
+        store.save(Checkpoint(7, {"a": torch.zeros(1)}, facts))
+        assert store.load()[0].facts["history"] == facts["history"]
+        assert len(store.paths()) == 1
+
+
 def test_where_none_is_whole_that_is_told(store):
     store.save(checkpoint(1))
     store.paths()[0].write_bytes(b"x")

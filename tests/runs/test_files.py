@@ -141,3 +141,31 @@ def test_too_little_room_is_told_before_anything_is_written(tmp_path, monkeypatc
     with pytest.raises(UserError, match=r"too little room for .*b: expected [0-9,]+ MiB for"):
         check_space(tmp_path / "a" / "b", 2**60)
     assert names(tmp_path) == []
+
+
+def test_a_line_that_was_not_taken_whole_is_not_left_there(tmp_path, monkeypatch):
+    append_line(tmp_path / "log", "one")
+    real = Path.open
+
+    class Short:
+        def __init__(self, *arguments, **options):
+            self.file = real(*arguments, **options)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def write(self, content):
+            return self.file.write(content[:3])
+
+    # A class would not be bound to the path.
+    monkeypatch.setattr(Path, "open", lambda *a, **o: Short(*a, **o))  # noqa: PLW0108
+    with pytest.raises(UserError, match="no space left"):
+        append_line(tmp_path / "log", "another")
+    monkeypatch.undo()
+    assert (tmp_path / "log").read_text() == "one\n"

@@ -33,6 +33,7 @@ def test_the_engine_is_all_that_a_resolved_one_needs() -> None:
                 batch_size=2**30,
                 image_bytes=image_bytes,
                 fixed_bytes=1,
+                least=1,
                 convolutions=5,
             )
         }

@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import reslab
-from reslab.errors import Interrupted, UserError
+from reslab.errors import Interrupted, TrainingDiverged, UserError
+from reslab.runs.checkpoint import Checkpoints
 from reslab.training.observers import NullObserver, StepRecord
 
 SPEC = reslab.recipe(training={"epochs": 2, "batch_size": 4})  # 27 steps an epoch
@@ -95,7 +97,43 @@ def test_without_a_checkpoint_it_begins_anew(
         shutil.rmtree(stopped / name)
     for name in ("environment.json", "metrics.json", "history.csv", "log.txt"):
         (stopped / name).unlink()
-    assert equal(reslab.resume(stopped, data=tiny_source), whole)
+    watch = StopsAt()
+    assert equal(reslab.resume(stopped, data=tiny_source, observers=[watch]), whole)
+    assert watch.warnings == ["there is no checkpoint yet: the training begins anew at step 0"]
+
+
+def test_changed_settings_are_refused(stopped: Path, tiny_source: reslab.ArraySource) -> None:
+    text = (stopped / "run.yaml").read_text()
+    (stopped / "run.yaml").write_text(text.replace("label_smoothing: 0.1", "label_smoothing: 0.2"))
+    with pytest.raises(UserError, match=r"were changed since .*; put run.yaml back"):
+        reslab.resume(stopped, data=tiny_source)
+
+
+def test_a_resumed_run_that_fails_says_so(stopped: Path, tiny_source: reslab.ArraySource) -> None:
+    class Fails(NullObserver):
+        def on_step(self, record: StepRecord) -> None:
+            raise TrainingDiverged("as planned")
+
+    assert reslab.load_run(stopped).metrics["status"] == "interrupted"
+    with pytest.raises(TrainingDiverged):
+        reslab.resume(stopped, data=tiny_source, observers=[Fails()])
+    metrics = reslab.load_run(stopped).metrics
+    assert (metrics["status"], metrics["reason"]) == ("failed", "as planned")
+
+
+def test_times_of_a_resumed_epoch_are_of_all_of_it(
+    stopped: Path, tiny_source: reslab.ArraySource
+) -> None:
+    (checkpoint,) = (stopped / "checkpoint").iterdir()
+    found, _ = Checkpoints(stopped / "checkpoint").load()
+    assert found is not None
+    watch = found.facts["watch"]
+    facts = {**found.facts, "watch": {**watch, "seconds": watch["seconds"] + 1000}}
+    checkpoint.unlink()
+    Checkpoints(stopped / "checkpoint").save(replace(found, facts=facts))
+    run = reslab.resume(stopped, data=tiny_source)
+    assert 1000 < run.history[1].seconds < 1100
+    assert run.history[0].seconds < 900
 
 
 def test_a_damaged_checkpoint_is_told_and_the_one_before_used(

@@ -38,7 +38,7 @@ stepper.train_step = restless
 @pytest.fixture(autouse=True)
 def _one_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part is a process of its own, which takes seconds to start."""
-    monkeypatch.setattr(module, "_CUTS", (3,))
+    monkeypatch.setattr(module, "cuts_of", lambda steps_per_epoch: (3,))
 
 
 def test_resuming_is_equal(tiny_source: reslab.ArraySource) -> None:

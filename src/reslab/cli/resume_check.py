@@ -13,6 +13,7 @@ from reslab.cli.output import print_json, print_line
 from reslab.cli.train import gather
 from reslab.errors import ReslabError, UserError
 from reslab.spec.text import nest, parse_override, read_document
+from reslab.workbench.stopping import raise_on_signals
 
 app = App(
     name="resume-check",
@@ -54,7 +55,8 @@ def resume_check(
     from reslab.workbench.resume_check import check_resume
     from reslab.workbench.run import load_run
 
-    result = check_resume(spec) if run is None else check_resume(load_run(run), root=root)
+    with raise_on_signals():
+        result = check_resume(spec) if run is None else check_resume(load_run(run), root=root)
     if json:
         print_json({**asdict(result), "equal": result.equal})
     cuts = ", ".join(map(str, result.cuts))

@@ -27,6 +27,7 @@ from reslab.spec.text import (
     parse_setting,
     read_document,
 )
+from reslab.workbench.stopping import raise_on_signals
 
 if TYPE_CHECKING:
     from reslab.workbench.run import Run
@@ -99,7 +100,8 @@ def train(
     if resume is not None:
         given: dict[str, object] = {**flags, "recipe": recipe, "seed": seed, "out": out}
         given |= {"config": config, "set": set_ or None, "print-config": print_config or None}
-        _resume(resume, {k: v for k, v in given.items() if v is not None}, json, began)
+        with raise_on_signals():
+            _resume(resume, {k: v for k, v in given.items() if v is not None}, json, began)
         return
     spec = gather(
         recipe,
@@ -119,7 +121,7 @@ def train(
     from reslab.cli.progress import make_progress
     from reslab.workbench.train import train as run_training
 
-    with make_progress() as progress:
+    with raise_on_signals(), make_progress() as progress:
         run = run_training(spec, out=out, observers=[progress], began=began)
     _print_run(run, json)
 

@@ -44,6 +44,7 @@ class TrainBatches:
         cutout: side of the greyed-out square; 0 for none.
         order_seed: of the shuffling.
         augmentation_seed: of what augmentation draws.
+        numbers: what the images are called when one has to be named; None: their positions.
     """
 
     images: Images
@@ -55,6 +56,7 @@ class TrainBatches:
     cutout: int = 0
     order_seed: int = 0
     augmentation_seed: int = 0
+    numbers: npt.NDArray[np.intp] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -65,6 +67,11 @@ class TrainBatches:
         """Which of ``images`` a step sees."""
         order = _order(self.order_seed, epoch, len(self.images))
         return order[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def numbers_of(self, epoch: int, step: int) -> npt.NDArray[np.intp]:
+        """What the images are called that a step sees."""
+        chosen = self.positions(epoch, step)
+        return chosen if self.numbers is None else self.numbers[chosen]
 
     def pixels(self, epoch: int, step: int) -> tuple[npt.NDArray[np.uint8], Tensor]:
         """The augmented uint8 pixels and the labels of a step, before normalisation."""

@@ -30,6 +30,7 @@ class Machine:
         cpu: the processor's name.
         cpus: processors that this process may use.
         features: instruction sets that matter here, and whether torch can use them now.
+        capability: instruction set that torch's own kernels use, such as AVX512.
         cuda: name of the CUDA device, or None.
         cuda_bf16: whether that device computes in bf16.
         mps: whether Apple's GPU is there.
@@ -38,6 +39,7 @@ class Machine:
     cpu: str
     cpus: int
     features: Mapping[str, bool]
+    capability: str
     cuda: str | None
     cuda_bf16: bool
     mps: bool
@@ -72,6 +74,7 @@ def inspect_machine(environ: Mapping[str, str] | None = None) -> Machine:
             "avx512_bf16": torch.cpu._is_avx512_bf16_supported() and onednn_bf16,
             "amx_bf16": torch.cpu._is_amx_tile_supported() and onednn_bf16 and amx_allowed,
         },
+        capability=torch.backends.cpu.get_cpu_capability(),
         cuda=torch.cuda.get_device_name() if cuda else None,
         cuda_bf16=cuda and torch.cuda.is_bf16_supported(including_emulation=False),
         mps=torch.backends.mps.is_available(),

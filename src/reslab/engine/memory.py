@@ -114,26 +114,33 @@ def held_always(parameters: int) -> int:
 
 
 def choose_micro_batches(
-    asked: int | str, *, batch_size: int, image_bytes: float, fixed_bytes: int, free: int
+    asked: int | str,
+    *,
+    batch_size: int,
+    least: int,
+    image_bytes: float,
+    fixed_bytes: int,
+    free: int,
 ) -> Choice:
     """Into how many parts a batch is cut so that a step fits into the memory that is free.
 
     Args:
         asked: a number, or ``auto``.
         batch_size: images of a batch.
+        least: images that a part must have, which batch norm may need to be two.
         image_bytes: what a step holds of one image.
         fixed_bytes: what it holds whatever the batch: gradients, the optimiser's state.
         free: bytes that the device can give.
 
     Raises:
-        UserError: where not even single images fit, or there are more parts than images.
+        UserError: where not even the smallest parts fit, or parts are too small.
     """
     setting = "micro_batches"
     if asked != "auto":
-        if int(asked) > batch_size:
+        if int(asked) > batch_size // least:
             raise UserError(
-                "engine.micro_batches is more than a batch has images",
-                expected=f"at most {batch_size}",
+                "engine.micro_batches leaves too few images in a part",
+                expected=f"at most {batch_size // least}, for {least} or more images each",
                 received=str(asked),
             )
         return Choice(setting=setting, value=int(asked), reason="as asked")
@@ -142,14 +149,16 @@ def choose_micro_batches(
         f"a step takes {(fixed_bytes + image_bytes * batch_size) / 2**30:.1f} of "
         f"{free / 2**30:.1f} GiB that are free"
     )
+    most = batch_size // least
     parts = 1
-    while parts < batch_size and image_bytes * -(-batch_size // parts) > room:
-        parts *= 2
-    parts = min(parts, batch_size)
-    if image_bytes * -(-batch_size // parts) > room:
+    while parts < most and image_bytes * -(-batch_size // parts) > room:
+        parts = min(2 * parts, most)
+    smallest = -(-batch_size // parts)
+    if image_bytes * smallest > room:
         raise UserError(
             "there is too little memory for this training",
-            expected=f"{(fixed_bytes + image_bytes) / _MOST / 2**30:.1f} GiB for single images",
+            expected=f"{(fixed_bytes + image_bytes * smallest) / _MOST / 2**30:.1f} GiB for "
+            f"{smallest} images at a time",
             received=f"{free / 2**30:.1f} GiB that are free",
             remedy="choose a smaller net or smaller images, or more engine.checkpoint_segments",
         )
@@ -159,26 +168,34 @@ def choose_micro_batches(
         setting=setting,
         value=parts,
         reason=f"{told}: batches are computed in {parts} parts, and batch norm sees "
-        f"{-(-batch_size // parts)} images at a time",
+        f"{smallest} images at a time",
     )
 
 
 def choose_checkpoint_segments(
-    asked: int | str, *, batch_bytes: int, memory: int, convolutions: int
+    asked: int | str,
+    *,
+    batch_bytes: int,
+    fixed_bytes: int,
+    memory: int,
+    free: int,
+    convolutions: int,
 ) -> Choice:
     """Segments whose activations are computed again in the backward; 0 keeps them all.
 
     Args:
         asked: a number, or ``auto``.
         batch_bytes: what the activations of a batch take where all are kept.
+        fixed_bytes: what a training holds besides.
         memory: what the device has, in bytes.
+        free: what of it is free now.
         convolutions: of the residual branches, which decide how many segments are usual.
     """
     setting = "checkpoint_segments"
     if asked != "auto":
         return Choice(setting=setting, value=int(asked), reason="as asked")
     told = f"the activations of a batch take {batch_bytes / 2**30:.1f} of {memory / 2**30:.0f} GiB"
-    if batch_bytes <= _SHARE * memory:
+    if batch_bytes <= _SHARE * memory and held_share(0) * batch_bytes + fixed_bytes <= _MOST * free:
         return Choice(setting=setting, value=0, reason=told)
     return Choice(
         setting=setting, value=usual_segments(convolutions), reason=f"{told}: too much to keep"

@@ -49,7 +49,7 @@ class Checkpoint:
 
     Attributes:
         step: optimiser steps made.
-        tensors: by name, on the CPU.
+        tensors: by name; on the CPU where it was loaded.
         facts: the rest, as JSON takes it.
     """
 
@@ -69,6 +69,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder = folder
         self._keep = keep
+        self._damaged: set[Path] = set()
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write it, then delete those that are too many.
@@ -88,14 +89,17 @@ class Checkpoints:
                 digest.update(part)
                 yield part
 
-        stem = f"step-{checkpoint.step:09}"
-        write_parts(self.folder / stem, parts(), lambda: f"{stem}-{digest.hexdigest()}.safetensors")
-        name = f"{stem}-{digest.hexdigest()}.safetensors"
-        # After a fall back newer ones that were found damaged may lie here: of higher steps,
-        # they would outlive the one just written.
-        older = [path for path in self.paths() if path.name != name]
-        good = [path for path in older if _step_of(path) <= checkpoint.step]
-        self._remove(set(older) - set(good[: self._keep - 1]))
+        stem = self.folder / f"step-{checkpoint.step:09}"
+
+        def name() -> str:
+            return f"{stem.name}-{digest.hexdigest()}.safetensors"
+
+        write_parts(stem, parts(), name)
+        # What was found damaged, and a later state that was fallen back from, would outlive
+        # the one just written.
+        others = [path for path in self.paths() if path.name != name()]
+        good = [p for p in others if p not in self._damaged and _step_of(p) < checkpoint.step]
+        self._remove(set(others) - set(good[: self._keep - 1]))
 
     def load(self) -> tuple[Checkpoint | None, tuple[str, ...]]:
         """The newest that is whole, and a sentence for each newer one that is not.
@@ -111,6 +115,7 @@ class Checkpoints:
                 return _read(path), tuple(damaged)
             except UserError as error:
                 damaged.append(str(error))
+                self._damaged.add(path)
         if damaged:
             raise UserError(
                 f"no checkpoint in {self.folder} can be used",
@@ -122,7 +127,10 @@ class Checkpoints:
     def paths(self) -> list[Path]:
         """Their files, the newest first."""
         found = self.folder.iterdir() if self.folder.is_dir() else ()
-        return sorted((p for p in found if _NAME.fullmatch(p.name)), key=_step_of, reverse=True)
+        named = [p for p in found if _NAME.fullmatch(p.name)]
+        # Two of one step are there where an epoch's end was saved before and after it was
+        # recorded, and the process was killed before it removed the first.
+        return sorted(named, key=lambda p: (_step_of(p), p.stat().st_mtime_ns), reverse=True)
 
     def keep_newest(self) -> None:
         """Delete all but the newest: the training has ended."""
@@ -187,7 +195,8 @@ def _read(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as opened:
             facts = json.loads(opened.metadata()[_FACTS])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            # Copies, since the library gives views of the file.
+            tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path.name} is no checkpoint", received=str(error)) from error
     if facts.get("format") != FORMAT:

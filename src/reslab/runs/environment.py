@@ -24,6 +24,7 @@ PACKAGES = (
 
 # Packages whose versions decide what a seed draws and how sums are rounded.
 _DECIDE_BITS = ("reslab", "torch", "numpy")
+_OF_MACHINE = ("cpu", "capability", "cuda")
 
 
 def describe_environment(machine: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name in _DECIDE_BITS
     ]
     machines = then.get("machine", {}), now.get("machine", {})
-    pairs += [(what, *(machine.get(what) for machine in machines)) for what in ("cpu", "cuda")]
+    pairs += [(what, *(machine.get(what) for machine in machines)) for what in _OF_MACHINE]
     features = [machine.get("features", {}) for machine in machines]
     pairs += [(name, *(found.get(name) for found in features)) for name in sorted(features[0])]
     words = {True: "available", False: "not available"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import threading
@@ -67,7 +68,11 @@ def append_line(path: Path, line: str) -> None:
     """
     try:
         with path.open("ab", buffering=0) as file:
-            file.write(line.encode() + b"\n")
+            before, content = file.tell(), line.encode() + b"\n"
+            if file.write(content) < len(content):
+                # A disk that is nearly full takes a part of it without a word.
+                file.truncate(before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -83,7 +88,10 @@ def locked(folder: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -129,7 +137,7 @@ def check_space(path: Path, needed: int) -> None:
             f"there is too little room for {path}",
             expected=f"{needed / 2**20:,.0f} MiB for weights, checkpoints and report",
             received=f"{free / 2**20:,.0f} MiB that are free",
-            remedy="make room, choose another --out, or set checkpoint.keep=1",
+            remedy="make room, or choose another place",
         )
 
 

@@ -17,6 +17,7 @@ from reslab.runs.files import (
     append_line,
     cannot_write,
     is_leftover,
+    locked,
     remove_leftovers,
     write_atomically,
 )
@@ -57,12 +58,14 @@ class RunFolder:
         check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(path)
         except OSError as error:
             raise cannot_write(path, error) from error
-        write_atomically(path / SPEC, spec.encode())
-        folder = cls(path)
-        folder.complete()
+        with locked(path):
+            check_free(path)  # again: another process may have been faster
+            remove_leftovers(path)
+            write_atomically(path / SPEC, spec.encode())
+            folder = cls(path)
+            folder.complete()
         return folder
 
     @classmethod
@@ -136,6 +139,17 @@ class RunFolder:
     def weights(self, use: str) -> Path:
         """Where the ``best`` or the ``last`` weights lie."""
         return self.path / "weights" / f"{use}.safetensors"
+
+    def remove(self, name: str) -> None:
+        """Delete a file of the folder, if it is there.
+
+        Raises:
+            UserError: where it cannot be deleted.
+        """
+        try:
+            (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(self.path / name, error) from error
 
     def has(self, name: str) -> bool:
         """Whether there is a file of that name."""

@@ -8,7 +8,6 @@ the chosen kind (milestones of a cosine) does not exist there and is refused.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -16,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from reslab.catalog.datasets import DATASETS
 from reslab.catalog.names import check_name
 from reslab.catalog.nets import NETS, Activation, Initialisation, Norm, Shortcut, Stem
+from reslab.spec.duration import parse_duration
 
 Auto = Literal["auto"]
 Count = Annotated[int, Field(ge=1)]
@@ -24,24 +24,6 @@ Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SizedFraction = Annotated[float, Field(gt=0, lt=1)]
-
-
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
-
-
-def parse_duration(value: object) -> object:
-    """Seconds out of text such as ``90s``, ``5m`` or ``1h30m``; anything else as it is.
-
-    >>> parse_duration("1h30m")
-    5400.0
-    """
-    if not isinstance(value, str) or not value:
-        return value
-    found = _DURATION.fullmatch(value.replace(" ", ""))
-    if found is None:
-        return value
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    return 3600 * hours + 60 * minutes + seconds
 
 
 class Frozen(BaseModel):

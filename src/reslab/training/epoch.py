@@ -91,14 +91,14 @@ class EpochLoop:
         return EpochTotals(
             loss=statistics.fmean(loss.item() for loss in state.losses),
             accuracy=sum(int(h) for h in state.hits) / (len(state.hits) * batches.batch_size),
-            learning_rate=self.stepper.rate(state.plan.position - state.plan.stride),
+            learning_rate=state.rate,
             seconds=seconds,
             images_per_second=state.epoch_step * batches.batch_size / seconds,
         )
 
     def _step(self, epoch: int) -> None:
         state = self.stepper.state
-        rate = self.stepper.rate(state.plan.position)
+        rate = state.rate = self.stepper.rate(state.plan.position)
         outcome = self.stepper.make(epoch, state.epoch_step, rate)
         is_first = state.step == 0
         if outcome.fault is not None:
@@ -126,7 +126,7 @@ class EpochLoop:
         where = f"at step {number} (epoch {epoch + 1}, learning rate {rate:.3g})"
         text = f"{fault.what} {where}"
         if fault.rows:
-            images = self.stepper.batches.positions(epoch, state.epoch_step)[list(fault.rows)]
+            images = self.stepper.batches.numbers_of(epoch, state.epoch_step)[list(fault.rows)]
             named = ", ".join(map(str, images[:5])) + (" and more" if len(images) > 5 else "")
             text += f": training images {named}"
         state.left_out += 1

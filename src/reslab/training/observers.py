@@ -43,7 +43,8 @@ class Forecast:
         epochs: passes over the images, a part of one included.
         steps: optimiser steps.
         seconds: until the run is complete: steps, validations, test and report.
-        peak_bytes: of memory that the process will have used at most; None where unknown.
+        peak_bytes: of memory that the process has used at most by the end of the rehearsal, in
+            which steps and evaluation had their part; None where unknown.
     """
 
     epochs: float
@@ -58,11 +59,13 @@ def describe_forecast(forecast: Forecast) -> str:
     >>> describe_forecast(Forecast(epochs=2.5, steps=500, seconds=75.0, peak_bytes=2**30))
     'forecast: 2.5 epochs, 500 steps, in about 1:15, with 1.0 GiB of memory'
     """
-    memory = "" if forecast.peak_bytes is None else f" with {forecast.peak_bytes / 2**30:.1f} GiB"
-    return (
+    text = (
         f"forecast: {forecast.epochs:.3g} epochs, {forecast.steps} steps, in about "
-        f"{clock(forecast.seconds)}{memory and f',{memory} of memory'}"
+        f"{clock(forecast.seconds)}"
     )
+    if forecast.peak_bytes is None:
+        return text
+    return f"{text}, with {forecast.peak_bytes / 2**30:.1f} GiB of memory"
 
 
 def clock(seconds: float) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import statistics
+import time
 
 from reslab.training.state import copies, put_tensors, tensors_of
 from reslab.training.stepper import Stepper
@@ -11,40 +12,29 @@ from reslab.training.stepper import Stepper
 _STEPS, _SECONDS = 20, 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How fast steps are made.
-
-    Attributes:
-        first_seconds: of the first step, which compiles, picks kernels and fills caches.
-        seconds_a_step: of those after it.
-    """
-
-    first_seconds: float
-    seconds_a_step: float
-
-
-def rehearse(stepper: Stepper) -> Pace:
+def rehearse(stepper: Stepper) -> float:
     """Make a few steps of the first epoch and put net and optimiser back as they were.
 
-    Their time counts as time of the training, so that what a first step costs is not lost.
+    Their time counts as time of the training, so that what a first step costs is not lost, but
+    not as time of an epoch. A step that is not finite is left to the training to tell.
 
-    Raises:
-        Whatever a step may raise; a step that is not finite is left to the training to tell.
+    Returns:
+        Seconds that a step takes after the first.
     """
-    state, watch = stepper.state, stepper.state.watch
+    state = stepper.state
     before = copies(tensors_of(state.model, state.optimizer))
     state.model.train()
-    watch.start_epoch()
+    state.watch.start_rehearsal()
+    took: list[float] = []
     with stepper.runtime.own_random_state():
         for i in range(_STEPS + 1):
+            began = time.perf_counter()
             stepper.make(0, i % stepper.batches.steps_per_epoch, stepper.rate(0))
             stepper.runtime.synchronize()
-            watch.step_done()
-            if i == 0:
-                first = watch.seconds()
-            elif watch.seconds() - first > _SECONDS and i > 1:
+            state.watch.step_done()
+            took.append(time.perf_counter() - began)
+            if i > 1 and sum(took[1:]) > _SECONDS:
                 break
-    watch.end_epoch()
+    state.watch.end_rehearsal()
     put_tensors(state.model, state.optimizer, before)
-    return Pace(first_seconds=first, seconds_a_step=watch.seconds_a_step())
+    return statistics.fmean(took[1:])

@@ -53,6 +53,7 @@ class TrainingState:
         best: see ``Best``; None before an epoch has ended.
         losses: of the steps of the epoch that has begun, zero-dimensional.
         hits: likewise, images classified right.
+        rate: learning rate of the last step.
         left_out: steps left out because loss or gradient were not finite.
         left_out_in_a_row: of these the latest, without one that was made in between.
         start: net and optimiser as the epoch found them, where they may be rolled back to.
@@ -68,6 +69,7 @@ class TrainingState:
     best: Best | None = None
     losses: list[Tensor] = field(default_factory=list)
     hits: list[Tensor] = field(default_factory=list)
+    rate: float = 0.0
     left_out: int = 0
     left_out_in_a_row: int = 0
     start: dict[str, Tensor] = field(default_factory=dict)
@@ -83,6 +85,7 @@ class TrainingState:
             "history": [asdict(record) for record in self.history],
             "left_out": [self.left_out, self.left_out_in_a_row],
             "plan": asdict(self.plan),
+            "rate": self.rate,
             "watch": self.watch.readings(),
         }
         if self.best is not None:
@@ -105,8 +108,10 @@ class TrainingState:
         self.plan = Plan(**facts["plan"])
         self.watch.resume(facts["watch"])
         self.start = _without_prefix(checkpoint.tensors, _START)
+        self.rate = facts["rate"]
+        device = next(self.model.parameters()).device
         self.losses, self.hits = (
-            list(checkpoint.tensors[name].unbind()) if name in checkpoint.tensors else []
+            list(checkpoint.tensors[name].to(device).unbind()) if name in checkpoint.tensors else []
             for name in (_LOSSES, _HITS)
         )
 

@@ -126,9 +126,14 @@ def _gradients(model: nn.Module) -> list[Tensor]:
 
 def _finite(loss: Tensor, model: nn.Module) -> bool:
     """Whether the loss and each number of the gradient are."""
-    # The largest magnitude, which unlike a sum of squares overflows nowhere.
-    largest = torch.nn.utils.get_total_norm(_gradients(model), math.inf)
-    return bool((loss.isfinite() & largest.isfinite()).item())
+    if not loss.isfinite():
+        return False
+    gradients = _gradients(model)
+    # Where the root of the sum of squares is finite, so is all of it. Where it is not, it may
+    # have overflowed: the largest magnitude cannot, but takes four times as long to find.
+    return any(
+        bool(torch.nn.utils.get_total_norm(gradients, order).isfinite()) for order in (2, math.inf)
+    )
 
 
 def _diagnose(model: nn.Module, images_NCHW: Tensor, loss: Tensor) -> Fault:

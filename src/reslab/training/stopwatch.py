@@ -36,12 +36,21 @@ class Stopwatch:
         if anew:
             self._epoch_before = self._before
 
+    def start_rehearsal(self) -> None:
+        """Run for steps that are of no epoch."""
+        self._resumed_at = self._now()
+
+    def end_rehearsal(self) -> None:
+        """Stand still: their time is time of the training, but not of the epoch."""
+        before = self._before
+        self.end_epoch()
+        self._epoch_before += self._before - before
+
     def step_done(self) -> None:
         """A step was made; the first one should wait for the device before this."""
         self._steps += 1
         if self._is_first:
-            running = 0.0 if self._resumed_at is None else self._now() - self._resumed_at
-            self._first += running
+            self._first += self._running()
             self._firsts += 1
             self._is_first = False
 
@@ -52,8 +61,7 @@ class Stopwatch:
 
     def seconds(self) -> float:
         """Of all steps so far."""
-        running = 0.0 if self._resumed_at is None else self._now() - self._resumed_at
-        return self._before + running
+        return self._before + self._running()
 
     def epoch_seconds(self) -> float:
         """Of the current epoch so far."""
@@ -87,3 +95,6 @@ class Stopwatch:
         self._firsts = int(readings["firsts"])
         self._resumed_at = None
         self._is_first = True
+
+    def _running(self) -> float:
+        return 0.0 if self._resumed_at is None else self._now() - self._resumed_at

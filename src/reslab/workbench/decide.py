@@ -148,13 +148,20 @@ def decide_model(asked: ModelSpec, image_size: int) -> Document:
 
 
 def decide_engine(
-    asked: EngineSpec, *, batch_size: int, image_bytes: int, fixed_bytes: int, convolutions: int
+    asked: EngineSpec,
+    *,
+    batch_size: int,
+    least: int,
+    image_bytes: int,
+    fixed_bytes: int,
+    convolutions: int,
 ) -> list[machines.Choice]:
     """The engine for a net and its batches.
 
     Args:
         asked: what was asked for.
         batch_size: images of a batch.
+        least: images that the net must see at a time.
         image_bytes: activations that a step keeps of one image.
         fixed_bytes: what it holds besides.
         convolutions: of the net's residual branches.
@@ -164,18 +171,22 @@ def decide_engine(
     """
     choices = choose_engine(asked)
     device = next(str(choice.value) for choice in choices if choice.setting == "device")
+    free = free_memory(device)
     segments = choose_checkpoint_segments(
         asked.checkpoint_segments,
         batch_bytes=image_bytes * batch_size,
+        fixed_bytes=fixed_bytes,
         memory=memory_of(device),
+        free=free,
         convolutions=convolutions,
     )
     parts = choose_micro_batches(
         asked.micro_batches,
         batch_size=batch_size,
+        least=least,
         image_bytes=image_bytes * held_share(int(segments.value)),
         fixed_bytes=fixed_bytes,
-        free=free_memory(device),
+        free=free,
     )
     return [*choices, segments, parts]
 

@@ -11,7 +11,7 @@ from reslab.training.observers import Forecast
 from reslab.training.plan import Budget
 from reslab.training.rehearsal import rehearse
 from reslab.training.stepper import Stepper
-from reslab.workbench.resolve import Prepared, normaliser_of
+from reslab.workbench.resolve import Prepared, evaluation_batch, normaliser_of
 
 resource: ModuleType | None
 try:
@@ -40,7 +40,7 @@ def forecast(
         The forecast, and where there is a limit what keeps the training to it.
     """
     run, state = prepared.run, stepper.state
-    pace = rehearse(stepper)
+    seconds_a_step = rehearse(stepper)
     evaluating = _seconds_an_image(stepper, prepared)
     validation = evaluating * len(prepared.validation)
     # Best and last weights are both scored.
@@ -54,14 +54,14 @@ def forecast(
             validation_seconds=validation,
             steps_per_epoch=per_epoch,
         )
-        budget.apply(state.plan, pace.seconds_a_step)
+        budget.apply(state.plan, seconds_a_step)
     steps = state.plan.steps_left
     # Epochs that have begun are validated at their end, whole or not.
-    epochs = -(-steps // per_epoch)
+    epochs = -(-(state.epoch_step + steps) // per_epoch)
     told = Forecast(
         epochs=steps / per_epoch,
         steps=steps,
-        seconds=steps * pace.seconds_a_step + epochs * validation + conclusion,
+        seconds=steps * seconds_a_step + epochs * validation + conclusion,
         peak_bytes=peak_bytes(),
     )
     return told, budget
@@ -80,6 +80,12 @@ def _seconds_an_image(stepper: Stepper, prepared: Prepared) -> float:
     seconds = 0.0
     for images in (sample[:8], sample):  # the first time is slower
         began = time.perf_counter()
-        compute_logits(stepper.state.model, images, normaliser_of(prepared.run), stepper.runtime)
+        compute_logits(
+            stepper.state.model,
+            images,
+            normaliser_of(prepared.run),
+            stepper.runtime,
+            batch_size=evaluation_batch(prepared.run),
+        )
         seconds = time.perf_counter() - began
     return seconds / len(sample)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from reslab.catalog.datasets import DataCard
 from reslab.data.batches import TrainBatches
 from reslab.data.catalog import open_source
@@ -33,6 +36,7 @@ class Prepared:
         run: everything decided.
         source: the data set, its test split unread.
         train: the images to train on.
+        numbers: positions of ``train`` in the published training split.
         validation: the images to choose by; none where ``run.facts.val_images`` is 0.
         choices: what was decided of the engine, with reasons.
     """
@@ -40,6 +44,7 @@ class Prepared:
     run: ResolvedRun
     source: DataSource
     train: Images
+    numbers: npt.NDArray[np.intp]
     validation: Images
     choices: tuple[Choice, ...] = ()
 
@@ -69,10 +74,11 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     train = published.take(split.train)
     training = decide_training(spec.training, len(train))
     model = decide_model(spec.model, card.image_size)
-    cost = _price(model, card, data["augment"]["crop"], training["batch_size"])
+    cost, least = _price(model, card, data["augment"]["crop"], training["batch_size"])
     choices = decide_engine(
         spec.engine,
         batch_size=training["batch_size"],
+        least=least,
         image_bytes=cost.activation_bytes,
         fixed_bytes=held_always(cost.parameters),
         convolutions=find_net(spec.model.name).convolutions,
@@ -105,6 +111,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         run=build(ResolvedRun, merge(spec.model_dump(mode="json"), decided)),
         source=source,
         train=train,
+        numbers=split.train,
         validation=published.take(split.validation),
         choices=tuple(choices),
     )
@@ -125,6 +132,17 @@ def normaliser_of(run: ResolvedRun) -> Normaliser:
     return Normaliser(run.facts.mean, run.facts.sd)
 
 
+def evaluation_batch(run: ResolvedRun) -> int | None:
+    """Images that are evaluated at a time: as many as a step takes where memory is short.
+
+    None leaves it to the inference engine. Evaluation keeps nothing for a backward and so never
+    needs more than a step of as many images.
+    """
+    if run.engine.micro_batches == 1 and run.engine.checkpoint_segments == 0:
+        return None
+    return -(-run.training.batch_size // run.engine.micro_batches)
+
+
 def train_batches(prepared: Prepared, *, augmented: bool = True) -> TrainBatches:
     """The training images in batches, as the run says, or without augmentation."""
     run = prepared.run
@@ -139,19 +157,25 @@ def train_batches(prepared: Prepared, *, augmented: bool = True) -> TrainBatches
         cutout=augment.cutout if augmented else 0,
         order_seed=run.seeds.order,
         augmentation_seed=run.seeds.augmentation,
+        numbers=prepared.numbers,
     )
 
 
-def _price(model: Document, card: DataCard, crop: int, batch_size: int) -> Cost:
-    """What the net costs; refuses before training what would only fail at its first step."""
+def _price(model: Document, card: DataCard, crop: int, batch_size: int) -> tuple[Cost, int]:
+    """What the net costs, and how many images it must see at a time.
+
+    Raises:
+        UserError: for what would only fail at the first step.
+    """
     cost = measure_cost(
         lambda: create_model(in_channels=card.channels, **model), card.channels, crop
     )
     last_stage = next(s for s in reversed(cost.stages) if s.name.startswith("layer"))
-    if model["norm"] == "batch" and batch_size == 1 and last_stage.output[1:] == (1, 1):
+    least = 2 if model["norm"] == "batch" and last_stage.output[1:] == (1, 1) else 1
+    if batch_size < least:
         raise UserError(
             f"batch norm cannot train on single images of {crop} pixels, of which "
             f"{model['name']} leaves one value a channel",
             remedy="set training.batch_size to 2 or more",
         )
-    return cost
+    return cost, least

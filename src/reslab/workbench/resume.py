@@ -22,7 +22,7 @@ from reslab.training.state import best_in, history_in
 from reslab.workbench.recorder import Recorder
 from reslab.workbench.resolve import Prepared
 from reslab.workbench.run import Run, load_run
-from reslab.workbench.train import carry_out, initial_model, room_needed
+from reslab.workbench.train import carry_out, initial_model, room_needed, settings_digest
 
 
 def resume(
@@ -36,8 +36,8 @@ def resume(
     """Go on with a run at the step of its last checkpoint, or at its first step without one.
 
     What comes out is, to the bit, what the training would have given without the interruption,
-    on the same machine with the same versions; observers are warned where these differ. A run
-    that has finished is returned as it is.
+    on the same CPU with the same versions; observers are warned where these differ. A run with
+    a limit of time follows the clock. One that has finished is returned as it is.
 
     Args:
         path: the run's folder.
@@ -60,10 +60,18 @@ def resume(
     choose_device(inspect_machine(), spec.engine.device)
     runtime = Runtime(**spec.engine.model_dump())
     with runtime.active(), locked(run.path):
+        if run.metrics.get("status") == "finished":  # by another process, while data were read
+            return run
         run.folder.complete()
         checkpoint, damaged = Checkpoints(run.folder.checkpoints).load()
+        if checkpoint is not None and checkpoint.facts["settings"] != settings_digest(spec):
+            raise UserError(
+                f"the settings of {run.path} were changed since its checkpoint was written",
+                remedy=f"put run.yaml back, or train anew with --config {run.path / 'run.yaml'}",
+            )
         model = initial_model(spec, runtime)
-        check_space(run.path, room_needed(model, spec))
+        there = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
+        check_space(run.path, room_needed(model, spec) - there)
         recorder = Recorder(run.folder, () if checkpoint is None else history_in(checkpoint))
         step = 0 if checkpoint is None else checkpoint.step
         recorder.log(f"resumed at step {step}")
@@ -71,6 +79,8 @@ def resume(
         if best is not None:
             recorder.save_best(model, best.weights)
         warnings = [*damaged, *_note_environment(run)]
+        if checkpoint is None:
+            warnings.append("there is no checkpoint yet: the training begins anew at step 0")
         if damaged:
             warnings.append(f"the checkpoint before is used, of step {step}")
         for text in warnings:
@@ -118,6 +128,7 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
         run=spec,
         source=source,
         train=published.take(split.train),
+        numbers=split.train,
         validation=published.take(split.validation),
     )
 
@@ -127,7 +138,7 @@ def _note_environment(run: Run) -> list[str]:
     now = describe_environment(asdict(inspect_machine()))
     then = run.folder.read_json(ENVIRONMENT) if run.folder.has(ENVIRONMENT) else {}
     odd = differences(then, now)
-    resumed = [*then.get("resumed", []), {k: now[k] for k in ("started", "command", "packages")}]
+    resumed = [*then.get("resumed", []), now]
     run.folder.write_json(ENVIRONMENT, {**(then or now), "resumed": resumed})
     if not odd:
         return []

@@ -7,10 +7,12 @@ parts, each in a process of its own that knows of the others only what the check
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,8 +30,8 @@ from reslab.workbench.resume import prepare_again
 from reslab.workbench.run import Run
 from reslab.workbench.train import initial_model, validator
 
-# Two epochs of so many steps, cut within an epoch, between two, and within again.
-_STEPS, _CUTS = 4, (3, 4, 6)
+# Two epochs of at most so many steps.
+_STEPS = 4
 
 # Validation images that are enough to choose a best epoch by.
 _VALIDATION = 200
@@ -75,16 +77,26 @@ def check_resume(
     """
     prepared = prepare_again(asked, data, root) if isinstance(asked, Run) else resolve(asked, data)
     short = _shorten(prepared)
+    cuts = cuts_of(short.run.facts.steps_per_epoch)
     with tempfile.TemporaryDirectory(prefix="reslab-resume-check-") as folder:
         whole = _in_parts(short, Path(folder) / "whole", ())
-        parts = _in_parts(short, Path(folder) / "parts", _CUTS)
-    steps = short.run.total_steps
+        parts = _in_parts(short, Path(folder) / "parts", cuts)
     return ResumeCheck(
-        steps=steps,
-        cuts=tuple(cut for cut in _CUTS if cut < steps),
+        steps=short.run.total_steps,
+        cuts=cuts,
         tensors=len(whole.tensors),
         differing=tuple(_differences(whole, parts)),
     )
+
+
+def cuts_of(steps_per_epoch: int) -> tuple[int, ...]:
+    """Where two epochs are cut: within the first, between the two, within the second.
+
+    >>> cuts_of(4), cuts_of(1)
+    ((3, 4, 6), (1,))
+    """
+    n = steps_per_epoch
+    return tuple(sorted({cut for cut in (n - 1, n, 2 * n - 2) if 0 < cut < 2 * n}))
 
 
 def _shorten(prepared: Prepared) -> Prepared:
@@ -96,6 +108,8 @@ def _shorten(prepared: Prepared) -> Prepared:
     validation = prepared.validation
     return replace(
         prepared,
+        # Steps have no use for it, and one of someone's own may not be sent to a process.
+        source=cast(DataSource, None),
         run=run.model_copy(update={"facts": facts, "training": training}),
         train=prepared.train.take(np.arange(steps * run.training.batch_size)),
         validation=validation.take(np.arange(min(_VALIDATION, len(validation)))),
@@ -107,12 +121,41 @@ def _in_parts(prepared: Prepared, folder: Path, cuts: tuple[int, ...]) -> Checkp
     context = multiprocessing.get_context("spawn")
     for cut in (*cuts, None):
         # A new process for each part: nothing may come along but what lies in the folder.
-        with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-            pool.submit(_train_part, prepared, folder, cut).result()
+        answer, speaker = context.Pipe(duplex=False)
+        part = context.Process(
+            target=_report_part, args=(speaker, prepared, folder, cut), daemon=True
+        )
+        part.start()
+        speaker.close()
+        try:
+            error = answer.recv()
+        except EOFError:
+            part.join()
+            raise ReslabError(
+                f"a part of the training was killed (code {part.exitcode}); there may be too "
+                "little memory"
+            ) from None
+        finally:
+            # Whoever is interrupted here leaves nobody behind.
+            if sys.exc_info()[0] is not None:
+                part.terminate()
+            part.join()
+        if error is not None:
+            raise error
     found, _ = Checkpoints(folder).load()
     if found is None:
         raise ReslabError("the training left no checkpoint")
     return found
+
+
+def _report_part(speaker: Connection, prepared: Prepared, folder: Path, cut: int | None) -> None:
+    """In the new process: train, and send what went wrong, or None."""
+    try:
+        _train_part(prepared, folder, cut)
+    except ReslabError as error:
+        speaker.send(ReslabError(str(error)))
+    else:
+        speaker.send(None)
 
 
 def _train_part(prepared: Prepared, folder: Path, cut: int | None) -> None:
@@ -144,11 +187,17 @@ def _differences(a: Checkpoint, b: Checkpoint) -> list[str]:
         or name not in b.tensors
         or not _same_bits(a.tensors[name], b.tensors[name])
     ]
-    histories = [
-        [{k: v for k, v in record.items() if k not in _TIMES} for record in x.facts["history"]]
-        for x in (a, b)
+    return odd + [f"the {name}" for name in _facts(a) if _facts(a)[name] != _facts(b).get(name)]
+
+
+def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What is no tensor, times left out."""
+    facts = {name: value for name, value in checkpoint.facts.items() if name != "watch"}
+    facts["history"] = [
+        {key: value for key, value in record.items() if key not in _TIMES}
+        for record in checkpoint.facts["history"]
     ]
-    return odd + (["the history"] if histories[0] != histories[1] else [])
+    return facts
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:

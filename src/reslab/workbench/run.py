@@ -25,7 +25,7 @@ from reslab.spec.resolved import ResolvedRun, upgrade
 from reslab.spec.run import EngineSpec
 from reslab.spec.text import build, parse_document
 from reslab.workbench.decide import choose_engine
-from reslab.workbench.resolve import build_model, normaliser_of
+from reslab.workbench.resolve import build_model, evaluation_batch, normaliser_of
 
 Use = Literal["best", "last"]
 
@@ -92,7 +92,13 @@ class Run:
         runtime = self._runtime()
         with runtime.active():
             model = runtime.place_model(self.model(use))
-            return compute_logits(model, pixels_NCHW, normaliser_of(self.spec), runtime)
+            return compute_logits(
+                model,
+                pixels_NCHW,
+                normaliser_of(self.spec),
+                runtime,
+                batch_size=evaluation_batch(self.spec),
+            )
 
     def _runtime(self) -> Runtime:
         """This machine's engine, on the device that the run was trained on where it is there."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from reslab.workbench.reporting import draw_run, store_evaluation
 from reslab.workbench.resolve import (
     Prepared,
     build_model,
+    evaluation_batch,
     normaliser_of,
     resolve,
     train_batches,
@@ -99,6 +101,10 @@ def train(
             recorder = Recorder(folder)
             for choice in prepared.choices:
                 recorder.log(f"{choice.setting} {choice.value}: {choice.reason}")
+                # What changes what is learned is said aloud.
+                if choice.setting == "micro_batches" and choice.value != 1:
+                    for observer in observers:
+                        observer.on_warning(choice.reason)
             limit = run.training.time_limit
             left = None if limit is None else limit - (time.perf_counter() - began)
             return carry_out(prepared, model, runtime, recorder, observers, seconds_left=left)
@@ -132,13 +138,26 @@ def carry_out(
     run = Run(folder, prepared.run)
     watching = [recorder, *observers]
     with raise_on_signals(), _status_of_failure(recorder):
+        # Of the interruption that is now over.
+        folder.remove(METRICS)
         checkpoints = Checkpoints(folder.checkpoints, prepared.run.checkpoint.keep)
+        settings = settings_digest(prepared.run)
+
+        def save(checkpoint: Checkpoint) -> None:
+            facts = {**checkpoint.facts, "settings": settings}
+            checkpoints.save(replace(checkpoint, facts=facts))
+
         stepper = begin(model, train_batches(prepared), prepared.run.training, runtime)
         if checkpoint is not None:
             stepper.state.restore(checkpoint)
         told, budget = forecast(stepper, prepared, seconds_left=seconds_left)
         for observer in watching:
             observer.on_forecast(told)
+            if seconds_left is not None and told.seconds > max(0.0, seconds_left):
+                observer.on_warning(
+                    f"the limit of time cannot be kept: {told.steps} steps, evaluation and report "
+                    f"will take about {told.seconds:.0f} s"
+                )
         started = time.perf_counter()
         with stop_on_signals() as should_stop:
             result = fit(
@@ -146,7 +165,7 @@ def carry_out(
                 validate=validator(prepared, runtime, should_stop),
                 observers=watching,
                 should_stop=should_stop,
-                saver=Saver(checkpoints.save, prepared.run.checkpoint.every_seconds),
+                saver=Saver(save, prepared.run.checkpoint.every_seconds),
                 budget=budget,
             )
             stopped = result.interrupted or should_stop()
@@ -202,12 +221,19 @@ def _status_of_failure(recorder: Recorder) -> Iterator[None]:
         raise
 
 
+def settings_digest(run: ResolvedRun) -> str:
+    """What ties a checkpoint to the settings that it was made with."""
+    return hashlib.sha256(run.model_dump_json().encode()).hexdigest()
+
+
 def room_needed(model: nn.Module, run: ResolvedRun) -> int:
     """Bytes on the disk that a run takes at most."""
     weights: int = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-    # Of the net, the optimiser's up to two numbers a weight, and the best weights; one more
-    # than are kept while the newest is written. Best and last weights lie beside them.
-    checkpoints = 4 * weights * (run.checkpoint.keep + 1)
+    # Of the net, the optimiser's up to two numbers a weight, and the best weights; what may be
+    # rolled back to as well. One more than are kept while the newest is written. Best and last
+    # weights lie beside them.
+    states = 7 if run.training.non_finite == "rollback" else 4
+    checkpoints = states * weights * (run.checkpoint.keep + 1)
     return checkpoints + 3 * weights + _REPORT_BYTES
 
 
@@ -235,7 +261,12 @@ def validator(
 
     def validate(model: nn.Module) -> tuple[float, float]:
         logits_NK = compute_logits(
-            model, images.pixels_NCHW, normaliser_of(run), runtime, on_batch=stop_if_asked
+            model,
+            images.pixels_NCHW,
+            normaliser_of(run),
+            runtime,
+            batch_size=evaluation_batch(run),
+            on_batch=stop_if_asked,
         )
         metrics = compute_metrics(logits_NK, images.labels_N, run.facts.classes)
         return metrics.loss, metrics.top1
