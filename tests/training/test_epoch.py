@@ -12,7 +12,7 @@ from reslab.training.epoch import MOST_LEFT_OUT
 from reslab.training.fit import fit
 from reslab.training.observers import NullObserver
 from reslab.training.state import copies, tensors_of
-from tests.training.test_fit import BATCH, STEPS
+from tests.training.test_fit import BATCH, STEPS, tiny_batches
 from tests.training.test_state import start
 
 
@@ -68,13 +68,13 @@ BREAK = {
 
 
 @pytest.mark.parametrize("harm", BREAK)
-@pytest.mark.parametrize("segments", [0, 2])
-def test_it_stops_before_the_step_with_weights_and_buffers_as_they_were(harm, segments):
-    five = start(segments=segments)
+@pytest.mark.parametrize("engine", [{}, {"segments": 2}, {"micro_batches": 3}])
+def test_it_stops_before_the_step_with_weights_and_buffers_as_they_were(harm, engine):
+    five = start(**engine)
     fit(five, should_stop=lambda: five.state.step == 5)
     before = copies(tensors_of(five.state.model, five.state.optimizer))
 
-    stepper = harm(start(segments=segments), {6})
+    stepper = harm(start(**engine), {6})
     with pytest.raises(TrainingDiverged) as told:
         fit(stepper)
     assert str(told.value).startswith(BREAK[harm])
@@ -88,7 +88,17 @@ def test_images_at_fault_are_named():
     with pytest.raises(TrainingDiverged) as told:
         fit(stepper)
     third, fifth = stepper.batches.positions(1, 1)[[2, 4]]
+    assert stepper.batches.numbers is None
     assert f": training images {third}, {fifth}; mend or leave out" in str(told.value)
+
+
+def test_images_are_called_what_they_were_published_as():
+    count = len(tiny_batches().images)
+    stepper = break_input(start(batches=tiny_batches(numbers=np.arange(count) + 1000)), {6})
+    with pytest.raises(TrainingDiverged) as told:
+        fit(stepper)
+    third = stepper.batches.positions(1, 1)[2]
+    assert f": training images {third + 1000}, " in str(told.value)
 
 
 @pytest.mark.parametrize("harm", BREAK)

@@ -17,14 +17,15 @@ PLAIN_EVERY = 100
 
 
 def epoch_line(record: EpochRecord, epochs: int) -> str:
-    """What an epoch came to."""
+    """What an epoch came to; of how many is not known before a step was told."""
     validation = (
         ""
         if record.val_accuracy is None
         else f"  validation loss {record.val_loss:.4f} accuracy {100 * record.val_accuracy:.2f} %"
     )
+    of = f"/{epochs}" if epochs else ""
     return (
-        f"epoch {record.epoch}/{epochs}  training loss {record.train_loss:.4f} "
+        f"epoch {record.epoch}{of}  training loss {record.train_loss:.4f} "
         f"accuracy {100 * record.train_accuracy:.2f} %{validation}  {record.seconds:.1f} s"
     )
 

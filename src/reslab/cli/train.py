@@ -98,7 +98,18 @@ def train(
     # Names and paths are text as they stand, whatever YAML would make of them.
     as_text = ("data.name", "data.root", "model.name")
     if resume is not None:
-        given: dict[str, object] = {**flags, "recipe": recipe, "seed": seed, "out": out}
+        given: dict[str, object] = {
+            "data": data,
+            "root": root,
+            "model": model,
+            "recipe": recipe,
+            "epochs": epochs,
+            "batch-size": batch_size,
+            "lr": lr,
+            "seed": seed,
+            "time-limit": time_limit,
+            "out": out,
+        }
         given |= {"config": config, "set": set_ or None, "print-config": print_config or None}
         with raise_on_signals():
             _resume(resume, {k: v for k, v in given.items() if v is not None}, json, began)
@@ -127,10 +138,10 @@ def train(
 
 
 def _resume(path: Path, given: Mapping[str, object], json: bool, began: float) -> None:
-    root = given.get("data.root")
-    if odd := sorted(set(given) - {"data.root"}):
+    root = given.get("root")
+    if odd := sorted(set(given) - {"root"}):
         raise UserError(
-            f"a run that is resumed keeps its settings: {odd[0]} cannot be given",
+            f"a run that is resumed keeps its settings: --{odd[0]} cannot be given",
             remedy="leave it out, or train anew with --config "
             f"{path / 'run.yaml'} and what you want changed",
         )
