@@ -19,7 +19,7 @@ _SHARE = 0.25
 _MOST = 0.9
 
 # Of matplotlib, scikit-learn and what they load, measured as 0.2 GiB.
-_LIBRARIES = 2**28
+LIBRARIES = 2**28
 
 _MEMINFO = Path("/proc/meminfo")
 
@@ -110,7 +110,7 @@ def held_always(parameters: int) -> int:
     Weights, gradients, up to two numbers that an optimiser keeps of each weight, the best
     weights so far; and the libraries that evaluation and report load.
     """
-    return 5 * 4 * parameters + _LIBRARIES
+    return 5 * 4 * parameters + LIBRARIES
 
 
 def choose_micro_batches(

@@ -13,8 +13,11 @@ from reslab.data.normalise import Normaliser
 from reslab.engine.runtime import Runtime
 from reslab.errors import ReslabError
 
+# Images of a batch: more are not faster on a CPU and take more memory than training does.
+MOST_IMAGES = 128
+
 # Pixels of a batch: large images come in smaller batches, which take the same memory.
-_PIXELS = 500 * 64 * 64
+_PIXELS = MOST_IMAGES * 128 * 128
 
 
 def compute_logits(
@@ -35,7 +38,7 @@ def compute_logits(
         pixels_NCHW: the images.
         normaliser: that of the net's training.
         runtime: the engine.
-        batch_size: images of a batch; None: 500, or fewer where they are large.
+        batch_size: images of a batch; None: 128, or fewer where they are large.
         on_batch: called before each batch; what it raises ends the work.
 
     Raises:
@@ -62,5 +65,5 @@ def compute_logits(
 
 
 def _batch_size(rows: int, columns: int) -> int:
-    """Images of a batch: 500, or less where they are large."""
-    return max(1, min(500, _PIXELS // (rows * columns)))
+    """Images of a batch: as many as may be, or less where they are large."""
+    return max(1, min(MOST_IMAGES, _PIXELS // (rows * columns)))

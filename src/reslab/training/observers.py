@@ -43,8 +43,8 @@ class Forecast:
         epochs: passes over the images, a part of one included.
         steps: optimiser steps.
         seconds: until the run is complete: steps, validations, test and report.
-        peak_bytes: of memory that the process has used at most by the end of the rehearsal, in
-            which steps and evaluation had their part; None where unknown.
+        peak_bytes: the most memory that the process will use, by what it took in the rehearsal
+            and what test and report load; None where unknown.
     """
 
     epochs: float

@@ -6,7 +6,8 @@ import sys
 import time
 from types import ModuleType
 
-from reslab.inference.eager import compute_logits
+from reslab.engine.memory import LIBRARIES
+from reslab.inference.eager import MOST_IMAGES, compute_logits
 from reslab.training.observers import Forecast
 from reslab.training.plan import Budget
 from reslab.training.rehearsal import rehearse
@@ -18,9 +19,6 @@ try:
     import resource
 except ImportError:  # Windows
     resource = None
-
-# Images that evaluation is timed on.
-_SAMPLE = 128
 
 # What pictures and page took on two cores.
 _REPORT_SECONDS = 3.0
@@ -62,7 +60,8 @@ def forecast(
         epochs=steps / per_epoch,
         steps=steps,
         seconds=steps * seconds_a_step + epochs * validation + conclusion,
-        peak_bytes=peak_bytes(),
+        # Those that only test and report load are yet to come.
+        peak_bytes=None if (peak := peak_bytes()) is None else peak + LIBRARIES,
     )
     return told, budget
 
@@ -76,7 +75,7 @@ def peak_bytes() -> int | None:
 
 
 def _seconds_an_image(stepper: Stepper, prepared: Prepared) -> float:
-    sample = prepared.train.pixels_NCHW[:_SAMPLE]
+    sample = prepared.train.pixels_NCHW[:MOST_IMAGES]
     seconds = 0.0
     for images in (sample[:8], sample):  # the first time is slower
         began = time.perf_counter()
