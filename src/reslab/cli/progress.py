@@ -111,6 +111,7 @@ class LiveProgress(PlainProgress):
         self._progress.update(
             self._task,
             completed=record.step,
+            total=record.total_steps,  # which a limit of time changes
             epoch=f"{record.epoch}/{record.epochs}",
             state=f"loss {record.loss:.4f}  rate {record.learning_rate:.4g}  "
             f"{record.images_per_second:,.0f} images/s  {clock(record.seconds_left)} left",
