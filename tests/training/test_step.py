@@ -23,7 +23,16 @@ def model():
     )
 
 
-def step(model, optimizer, images=IMAGES, labels=LABELS, *, label_smoothing=0.0, precision="fp32"):
+def step(
+    model,
+    optimizer,
+    images=IMAGES,
+    labels=LABELS,
+    *,
+    label_smoothing=0.0,
+    precision="fp32",
+    micro_batches=1,
+):
     return train_step(
         model,
         optimizer,
@@ -31,6 +40,7 @@ def step(model, optimizer, images=IMAGES, labels=LABELS, *, label_smoothing=0.0,
         labels,
         label_smoothing=label_smoothing,
         autocast=Runtime(precision=precision).autocast(),
+        micro_batches=micro_batches,
     )
 
 
@@ -177,13 +187,11 @@ class PerImage(nn.Module):
 def test_parts_of_a_batch_have_the_gradient_of_the_whole(parts):
     whole, apart = PerImage().double(), PerImage().double()
     results = [
-        train_step(
+        step(
             model,
             optim.SGD(model.parameters(), lr=0.1),
             IMAGES.double(),
-            LABELS,
             label_smoothing=0.1,
-            autocast=contextlib.nullcontext(),
             micro_batches=n,
         )
         for model, n in ((whole, 1), (apart, parts))
@@ -198,15 +206,7 @@ def test_a_part_that_is_not_finite_spoils_the_step(model):
     before = copy.deepcopy(model.state_dict())
     images = IMAGES.clone()
     images[5] = float("inf")
-    result = train_step(
-        model,
-        optim.SGD(model.parameters(), lr=0.1),
-        images,
-        LABELS,
-        label_smoothing=0.0,
-        autocast=contextlib.nullcontext(),
-        micro_batches=3,
-    )
+    result = step(model, optim.SGD(model.parameters(), lr=0.1), images, micro_batches=3)
     assert result.fault.rows == (5,)
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
     assert result.fault.what == "the input holds numbers that are not finite"

@@ -120,7 +120,7 @@ def fit(
         stepper=stepper, observers=observers, should_stop=should_stop, saver=saver, budget=budget
     )
     interrupted = False
-    while not interrupted and (state.epoch_step > 0 or not state.plan.done):
+    while state.epoch_step > 0 or not state.plan.done:
         with runtime.own_random_state():
             totals = loop.run()
         if totals is None:
@@ -158,8 +158,10 @@ def fit(
         for observer in observers:
             observer.on_epoch(record, state.model, is_best)
         if not state.plan.done:
-            interrupted = should_stop()
-            if saver is not None and not interrupted:
+            if should_stop():
+                interrupted = True
+                break
+            if saver is not None:
                 saver.save_if_due(state)
     if saver is not None:
         saver.save(state)

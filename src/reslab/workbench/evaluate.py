@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
-from reslab.data.split import split_train
 from reslab.engine.machine import inspect_machine
 from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.metrics import Metrics, compute_metrics
 from reslab.runs.environment import describe_environment, differences
 from reslab.runs.folder import ENVIRONMENT, OPENINGS
+from reslab.workbench.resolve import split_again
 from reslab.workbench.run import Run, Use, to_probabilities
 
 SplitName = Literal["test", "val"]
@@ -135,13 +135,7 @@ def _validation_images(run: Run, source: DataSource, warnings: list[str]) -> Ima
             "the training images differ from those of the run, so that validation images may "
             "have been trained on"
         )
-    split = split_train(
-        published.labels_N,
-        validation=run.spec.data.validation,
-        limit=run.spec.data.limit,
-        seed=run.spec.data.split_seed,
-    )
-    return published.take(split.validation)
+    return published.take(split_again(run.spec, published).validation)
 
 
 def _record_opening(run: Run, opened_by: str, uses: tuple[Use, ...], source: DataSource) -> None:

@@ -15,7 +15,7 @@ from reslab.data.batches import TrainBatches
 from reslab.data.catalog import open_source
 from reslab.data.normalise import Normaliser, measure_normaliser
 from reslab.data.source import DataSource, Images
-from reslab.data.split import split_train
+from reslab.data.split import Split, split_train
 from reslab.engine.machine import Choice
 from reslab.engine.memory import held_always
 from reslab.errors import UserError
@@ -130,6 +130,16 @@ def build_model(run: ResolvedRun) -> ResNet:
 def normaliser_of(run: ResolvedRun) -> Normaliser:
     """The normaliser that the run's net was trained with."""
     return Normaliser(run.facts.mean, run.facts.sd)
+
+
+def split_again(run: ResolvedRun, published: Images) -> Split:
+    """The split of the published training images that the run was resolved with."""
+    return split_train(
+        published.labels_N,
+        validation=run.data.validation,
+        limit=run.data.limit,
+        seed=run.data.split_seed,
+    )
 
 
 def evaluation_batch(run: ResolvedRun) -> int | None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from reslab.data.catalog import open_source
 from reslab.data.source import DataSource
-from reslab.data.split import split_train
 from reslab.engine.machine import choose_device, inspect_machine
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
@@ -20,7 +19,7 @@ from reslab.runs.folder import ENVIRONMENT
 from reslab.training.observers import Observer
 from reslab.training.state import best_in, history_in
 from reslab.workbench.recorder import Recorder
-from reslab.workbench.resolve import Prepared
+from reslab.workbench.resolve import Prepared, split_again
 from reslab.workbench.run import Run, load_run
 from reslab.workbench.train import carry_out, initial_model, room_needed, settings_digest
 
@@ -118,12 +117,7 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
             received=f"{published.fingerprint()[:12]}…",
             remedy="give the folder of the original ones with --root, or train anew",
         )
-    split = split_train(
-        published.labels_N,
-        validation=spec.data.validation,
-        limit=spec.data.limit,
-        seed=spec.data.split_seed,
-    )
+    split = split_again(spec, published)
     return Prepared(
         run=spec,
         source=source,
