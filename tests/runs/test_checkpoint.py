@@ -146,6 +146,19 @@ def test_of_two_of_one_step_the_later_counts(store):
         assert len(store.paths()) == 1
 
 
+def test_one_that_is_removed_while_they_are_listed_is_passed_over(store, monkeypatch):
+    store.save(checkpoint(1))
+    store.save(checkpoint(2))
+    older, newer = sorted(store.folder.iterdir())
+
+    def listed_before(folder):
+        older.unlink(missing_ok=True)
+        return iter((older, newer))
+
+    monkeypatch.setattr(Path, "iterdir", listed_before)
+    assert store.paths() == [newer]
+
+
 def test_where_none_is_whole_that_is_told(store):
     store.save(checkpoint(1))
     store.paths()[0].write_bytes(b"x")

@@ -126,11 +126,15 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """Their files, the newest first."""
-        found = self.folder.iterdir() if self.folder.is_dir() else ()
-        named = [p for p in found if _NAME.fullmatch(p.name)]
-        # Two of one step are there where an epoch's end was saved before and after it was
-        # recorded, and the process was killed before it removed the first.
-        return sorted(named, key=lambda p: (_step_of(p), p.stat().st_mtime_ns), reverse=True)
+        aged = []
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if _NAME.fullmatch(path.name):
+                # A training that is still going on may remove it after it was listed.
+                with contextlib.suppress(FileNotFoundError):
+                    # Two of one step are there where an epoch's end was saved before and after
+                    # it was recorded, and the process was killed before it removed the first.
+                    aged.append((_step_of(path), path.stat().st_mtime_ns, path))
+        return [path for *_, path in sorted(aged, reverse=True)]
 
     def keep_newest(self) -> None:
         """Delete all but the newest: the training has ended."""
