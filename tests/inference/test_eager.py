@@ -53,6 +53,29 @@ def test_batches_are_of_the_asked_size_in_order(model):
     np.testing.assert_allclose(apart, together, rtol=0, atol=1e-5)
 
 
+def test_where_memory_is_short_batches_become_smaller(model):
+    plain = compute_logits(model, PIXELS, NORMALISER, Runtime())
+    sizes = []
+
+    def fail(_, args):
+        sizes.append(len(args[0]))
+        if sizes[-1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    planted = model.register_forward_pre_hook(fail)
+    found = compute_logits(model, PIXELS, NORMALISER, Runtime())
+    assert sizes == [11, 6, 3, 3, 3, 2]
+    np.testing.assert_allclose(found, plain, rtol=0, atol=1e-5)
+    planted.remove()
+
+    def never(_, args):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    model.register_forward_pre_hook(never)
+    with pytest.raises(UserError, match="too little memory on cpu for a single image"):
+        compute_logits(model, PIXELS, NORMALISER, Runtime())
+
+
 def test_each_batch_is_computed_exactly_as_the_net_would(model):
     logits = compute_logits(
         model, PIXELS, NORMALISER, Runtime(memory_format="contiguous"), batch_size=4

@@ -21,7 +21,17 @@ SCORES[3 * STEPS] = 0.4  # the third epoch of whole batches and the first of par
 TIMES = {"seconds", "images_per_second"}
 
 
-def start(*, seed=0, layout="channels_last", batches=None, segments=0, micro_batches=1, **training):
+def start(
+    *,
+    seed=0,
+    layout="channels_last",
+    batches=None,
+    segments=0,
+    micro_batches=1,
+    most_parts=None,
+    warn=print,
+    **training,
+):
     runtime = Runtime(
         memory_format=layout,
         threads=1,
@@ -30,7 +40,14 @@ def start(*, seed=0, layout="channels_last", batches=None, segments=0, micro_bat
     )
     model = runtime.place_model(tiny_model(seed))
     model.checkpoint_activations(segments)
-    return begin(model, batches or tiny_batches(), tiny_training(**training), runtime)
+    return begin(
+        model,
+        batches or tiny_batches(),
+        tiny_training(**training),
+        runtime,
+        most_parts=most_parts,
+        warn=warn,
+    )
 
 
 def validate(model):

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import nn, optim
 
 from reslab.engine.runtime import Runtime
+from reslab.errors import UserError
 from reslab.models.blocks import BasicBlock
 from reslab.models.resnet import ResNet
-from reslab.training.step import train_step
+from reslab.training.step import StepTooLargeError, train_step
 
 IMAGES = torch.randn(6, 2, 5, 5, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 2, 1, 0])
@@ -216,3 +217,54 @@ def test_large_but_finite_gradients_are_no_fault():
     model = Logits(torch.zeros(6, 3))
     model.logits.register_hook(lambda grad: grad * 1e30)  # their squares overflow fp32
     assert step(model, optim.SGD(model.parameters(), lr=1e-30)).fault is None
+
+
+def forget_memory_beyond(model, images, where):
+    """Let the net's head fail for want of memory where it sees more images than these."""
+
+    def fail(_, inputs, *__):
+        if len(inputs[0]) > images:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    if where == "forward":
+        return model.fc.register_forward_hook(fail)
+    return model.fc.register_full_backward_hook(lambda m, given, _: fail(m, given))
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_step_without_memory_leaves_everything_as_it_was(model, where):
+    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    step(model, optimizer)
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    planted = forget_memory_beyond(model, 3, where)
+    with pytest.raises(StepTooLargeError) as caught:
+        step(model, optimizer)
+    # A traceback would keep what the step had computed so far.
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    for old, new in zip(before, (model.state_dict(), optimizer.state_dict()), strict=True):
+        torch.testing.assert_close(new, old, rtol=0, atol=0)
+    assert all(p.grad is None for p in model.parameters())
+    step(model, optimizer, micro_batches=2)
+    planted.remove()
+    twin = copy.deepcopy(model)
+    twin.load_state_dict(before[0])
+    other = optim.SGD(twin.parameters(), lr=0.05, momentum=0.9)
+    other.load_state_dict(before[1])
+    step(twin, other, micro_batches=2)
+    torch.testing.assert_close(twin.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def test_other_faults_of_a_step_are_not_taken_for_want_of_memory(model):
+    with pytest.raises(IndexError, match="is out of bounds"):
+        step(model, optim.SGD(model.parameters(), lr=0.1), labels=LABELS + 7)
+
+
+def test_an_optimiser_without_memory_is_told(model, monkeypatch):
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    def fail():
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(optimizer, "step", fail)
+    with pytest.raises(UserError, match="too little memory for what the optimiser keeps"):
+        step(model, optimizer)

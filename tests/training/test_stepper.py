@@ -1,10 +1,14 @@
 import pytest
 import torch
 
+from reslab.errors import UserError
+from reslab.runs.checkpoint import Checkpoints
 from reslab.spec.run import SGD, Constant, OneCycle
+from reslab.training.fit import fit
 from reslab.training.schedule import learning_rate
-from tests.training.test_fit import STEPS, equal
-from tests.training.test_state import start
+from tests.training.test_fit import BATCH, STEPS, equal
+from tests.training.test_state import cut, start, states_equal
+from tests.training.test_step import forget_memory_beyond
 
 
 def test_a_step_is_a_function_of_its_place():
@@ -36,3 +40,49 @@ def test_the_rate_is_used():
     moved.make(0, 0, 0.1)
     assert not torch.equal(moved.state.model.fc.weight, still.state.model.fc.weight)
     assert moved.state.optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def short_of_memory(images, **options):
+    """A training whose steps fail with more images than these, and what it warned of."""
+    told = []
+    stepper = start(warn=told.append, **options)
+    forget_memory_beyond(stepper.state.model, images, "backward")
+    return stepper, told
+
+
+def test_where_memory_is_short_batches_are_cut_for_good():
+    stepper, told = short_of_memory(BATCH // 2)
+    assert fit(stepper).micro_batches == 2
+    assert len(told) == 1
+    assert "from step 1 on batches are computed in 2 parts" in told[0]
+    assert f"batch norm sees {BATCH // 2} images at a time" in told[0]
+    asked = start(micro_batches=2)
+    fit(asked)
+    assert states_equal(stepper, asked)
+
+
+def test_they_are_cut_until_they_fit():
+    stepper, told = short_of_memory(1)
+    assert fit(stepper).micro_batches == BATCH
+    assert [text.split(" parts")[0].split()[-1] for text in told][-1] == str(BATCH)
+
+
+def test_where_even_the_smallest_parts_do_not_fit_that_is_told():
+    stepper, _ = short_of_memory(1, most_parts=2)
+    with pytest.raises(UserError, match=rf"{BATCH // 2} of its {BATCH} images at a time; choose"):
+        fit(stepper)
+    stepper, _ = short_of_memory(0)
+    with pytest.raises(UserError, match=rf"on cpu for a step with 1 of its {BATCH} images"):
+        fit(stepper)
+
+
+def test_a_resumed_training_remembers_that_memory_was_short(tmp_path):
+    store = Checkpoints(tmp_path)
+    whole, _ = short_of_memory(BATCH // 2)
+    fit(whole)
+    first, _ = short_of_memory(BATCH // 2)
+    cut(first, store, after=STEPS + 1)
+    resumed = start()  # with room enough now
+    resumed.state.restore(store.load()[0])
+    fit(resumed)
+    assert states_equal(resumed, whole)

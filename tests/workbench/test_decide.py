@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reslab.catalog.datasets import DATASETS
+from reslab.engine.need import StepNeed
 from reslab.errors import UserError
 from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, ModelSpec, TrainingSpec
 from reslab.workbench.decide import (
@@ -30,11 +31,13 @@ def test_the_engine_is_all_that_a_resolved_one_needs() -> None:
             c.setting: c.value
             for c in decide_engine(
                 EngineSpec(),
-                batch_size=2**30,
-                image_bytes=image_bytes,
-                fixed_bytes=1,
-                least=1,
-                convolutions=5,
+                StepNeed(
+                    batch_size=2**30,
+                    image_bytes=image_bytes,
+                    parameters=1,
+                    least=1,
+                    convolutions=5,
+                ),
             )
         }
         for image_bytes in (1, 2**20)

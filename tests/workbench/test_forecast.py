@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import reslab
-from reslab.engine.memory import LIBRARIES
+from reslab.engine.need import LIBRARIES
 from reslab.engine.runtime import Runtime
 from reslab.training.fit import begin
 from reslab.training.observers import Forecast, NullObserver

@@ -131,6 +131,28 @@ def test_activations_are_spared_where_memory_is_short(
     assert resolve(spec).run.engine.checkpoint_segments == 5
 
 
+def test_what_was_asked_for_beside_the_memory_there_is_is_warned_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = reslab.recipe(engine={"micro_batches": 2})
+    assert resolve(asked).warnings == ()
+    for room in (decide, reslab.workbench.resolve):
+        monkeypatch.setattr(room, "free_memory", lambda device: 2**28)
+    (told,) = resolve(asked).warnings
+    assert "of 0.2 GiB that are free: the training may be killed" in told
+    with pytest.raises(UserError, match="too little memory for this training"):
+        resolve(RunSpec())
+
+
+def test_that_batches_are_cut_is_said_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Digits in whole batches take 0.1 GiB, and what is held besides a quarter.
+    monkeypatch.setattr(decide, "free_memory", lambda device: 2**28 + 2**26)
+    prepared = resolve(reslab.recipe(training={"batch_size": 1024}))
+    assert prepared.run.engine.micro_batches > 1
+    (told,) = prepared.warnings
+    assert "batch norm sees" in told
+
+
 def test_every_option_of_the_net_reaches_it() -> None:
     spec = reslab.recipe(
         model={

@@ -188,6 +188,15 @@ def test_another_environment_is_told(stopped: Path, tiny_source: reslab.ArraySou
     assert "avx512 was" in text
 
 
+def test_less_memory_than_the_run_was_made_for_is_warned_about(
+    stopped: Path, tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reslab.workbench.resolve.free_memory", lambda device: 2**28)
+    watching = StopsAt()
+    reslab.resume(stopped, data=tiny_source, observers=[watching])
+    assert any("may be killed for want of memory" in text for text in watching.warnings)
+
+
 def test_a_device_that_is_not_there_is_told(stopped: Path, tiny_source: reslab.ArraySource) -> None:
     text = (stopped / "run.yaml").read_text().replace("device: cpu", "device: mps")
     (stopped / "run.yaml").write_text(text)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reslab.data.normalise import Normaliser
+from reslab.engine.memory import is_out_of_memory, release
 from reslab.engine.runtime import Runtime
-from reslab.errors import ReslabError
+from reslab.errors import ReslabError, UserError
 
 # Images of a batch: more are not faster on a CPU and take more memory than training does.
 MOST_IMAGES = 128
@@ -31,7 +32,8 @@ def compute_logits(
 ) -> npt.NDArray[np.float32]:
     """Logits (N, K) of uint8 images (N, C, H, W), in evaluation mode and fp32 throughout.
 
-    Every module is put back into the mode that it was found in.
+    Every module is put back into the mode that it was found in. Where memory turns out to be
+    short, batches become smaller.
 
     Args:
         model: the net.
@@ -42,6 +44,7 @@ def compute_logits(
         on_batch: called before each batch; what it raises ends the work.
 
     Raises:
+        UserError: where memory is too short for a single image.
         ReslabError: where a part of the model stays in training mode, in which batch norm
             would make an image's logits depend on its neighbours.
     """
@@ -51,16 +54,39 @@ def compute_logits(
         if any(module.training for module in model.modules()):
             raise ReslabError("a part of the net cannot be put into evaluation mode")
         size = batch_size or _batch_size(*pixels_NCHW.shape[2:])
-        parts = []
+        parts: list[Tensor] = []
+        done = 0
         with torch.inference_mode():
-            for i in range(0, len(pixels_NCHW), size):
+            while done < len(pixels_NCHW):
                 on_batch()
-                images_NCHW = runtime.place_images(normaliser(pixels_NCHW[i : i + size]))
-                parts.append(model(images_NCHW).float().cpu())
+                batch_NCHW = pixels_NCHW[done : done + size]
+                logits = _try_batch(model, normaliser(batch_NCHW), runtime)
+                if logits is not None:
+                    parts.append(logits)
+                    done += len(batch_NCHW)
+                elif len(batch_NCHW) == 1:
+                    raise UserError(
+                        f"there is too little memory on {runtime.device} for a single image",
+                        remedy="choose a smaller net or smaller images, or end what else uses it",
+                    )
+                else:
+                    release(runtime.device)
+                    size = -(-len(batch_NCHW) // 2)
     finally:
         for module, was_training in modes.items():
             module.training = was_training
     logits_NK: npt.NDArray[np.float32] = torch.cat(parts).numpy()
+    return logits_NK
+
+
+def _try_batch(model: nn.Module, images_NCHW: Tensor, runtime: Runtime) -> Tensor | None:
+    """Logits on the CPU, or None where memory was too short."""
+    try:
+        logits_NK: Tensor = model(runtime.place_images(images_NCHW)).float().cpu()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
     return logits_NK
 
 

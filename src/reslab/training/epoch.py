@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reslab.errors import TrainingDiverged
-from reslab.training.observers import Observer, StepRecord
+from reslab.training.observers import Observer, StepRecord, warn
 from reslab.training.plan import Budget
 from reslab.training.saver import Saver
 from reslab.training.step import Fault
@@ -141,8 +141,7 @@ class EpochLoop:
         if training.non_finite == "rollback":
             state.roll_back()
             text += "; back to the weights that the epoch began with"
-        for observer in self.observers:
-            observer.on_warning(f"{text}; step {number} was left out")
+        warn(self.observers, f"{text}; step {number} was left out")
 
     def _tell(self, epoch: int, rate: float, loss: float) -> None:
         state = self.stepper.state

@@ -40,6 +40,7 @@ class FitResult:
             None before one has ended.
         steps: optimiser steps made, those left out included.
         left_out: steps left out because loss or gradient were not finite.
+        micro_batches: parts that batches were computed in at the end.
         seconds: of all steps, data and compilation included, validation not.
         compile_seconds: by which the first step was slower than a usual one, if compiled.
         images_per_second: training images over the time of the steps after the first.
@@ -50,6 +51,7 @@ class FitResult:
     best_epoch: int | None
     steps: int
     left_out: int
+    micro_batches: int
     seconds: float
     compile_seconds: float
     images_per_second: float
@@ -57,7 +59,13 @@ class FitResult:
 
 
 def begin(
-    model: nn.Module, batches: TrainBatches, training: ResolvedTraining, runtime: Runtime
+    model: nn.Module,
+    batches: TrainBatches,
+    training: ResolvedTraining,
+    runtime: Runtime,
+    *,
+    most_parts: int | None = None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Stepper:
     """All that a training needs for its first step.
 
@@ -66,6 +74,9 @@ def begin(
         batches: the training images.
         training: optimiser, schedule and length.
         runtime: the engine.
+        most_parts: that a batch may be cut into where memory turns out to be short; None: one
+            an image.
+        warn: told of such a cut.
 
     Raises:
         UserError: where there are fewer images than a batch has.
@@ -87,8 +98,17 @@ def begin(
     if runtime.checkpoint_segments > 0:
         make_gradients(model)
     plan = Plan(total=training.epochs * batches.steps_per_epoch)
-    state = TrainingState(model=model, optimizer=optimizer, plan=plan)
-    return Stepper(state=state, batches=batches, training=training, runtime=runtime)
+    state = TrainingState(
+        model=model, optimizer=optimizer, plan=plan, micro_batches=runtime.micro_batches
+    )
+    return Stepper(
+        state=state,
+        batches=batches,
+        training=training,
+        runtime=runtime,
+        most_parts=most_parts or batches.batch_size,
+        warn=warn,
+    )
 
 
 def fit(
@@ -170,6 +190,7 @@ def fit(
         best_epoch=state.best.epoch if state.best else None,
         steps=state.step,
         left_out=state.left_out,
+        micro_batches=state.micro_batches,
         seconds=state.watch.seconds(),
         compile_seconds=state.watch.first_step_excess() if runtime.compile else 0.0,
         images_per_second=stepper.batches.batch_size / state.watch.seconds_a_step()

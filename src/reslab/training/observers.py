@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,6 +67,12 @@ def describe_forecast(forecast: Forecast) -> str:
     if forecast.peak_bytes is None:
         return text
     return f"{text}, with {forecast.peak_bytes / 2**30:.1f} GiB of memory"
+
+
+def warn(observers: Iterable[Observer], text: str) -> None:
+    """Tell all of them."""
+    for observer in observers:
+        observer.on_warning(text)
 
 
 def clock(seconds: float) -> str:

@@ -46,6 +46,8 @@ class TrainingState:
         model: the net.
         optimizer: over its parameters.
         plan: where on the schedule it stands.
+        micro_batches: parts that a batch is computed in; more than the engine's where memory
+            turned out to be short.
         watch: time spent so far.
         step: optimiser steps made, those left out for a fault included.
         epoch_step: those of the epoch that has begun, which is not in ``history``.
@@ -62,6 +64,7 @@ class TrainingState:
     model: nn.Module
     optimizer: optim.Optimizer
     plan: Plan
+    micro_batches: int = 1
     watch: Stopwatch = field(default_factory=Stopwatch)
     step: int = 0
     epoch_step: int = 0
@@ -84,6 +87,7 @@ class TrainingState:
             "epoch_step": self.epoch_step,
             "history": [asdict(record) for record in self.history],
             "left_out": [self.left_out, self.left_out_in_a_row],
+            "micro_batches": self.micro_batches,
             "plan": asdict(self.plan),
             "rate": self.rate,
             "watch": self.watch.readings(),
@@ -105,6 +109,8 @@ class TrainingState:
         self.history = history_in(checkpoint)
         self.best = best_in(checkpoint)
         self.left_out, self.left_out_in_a_row = facts["left_out"]
+        # Checkpoints from before it could change do not have it.
+        self.micro_batches = facts.get("micro_batches", self.micro_batches)
         self.plan = Plan(**facts["plan"])
         self.watch.resume(facts["watch"])
         self.start = _without_prefix(checkpoint.tensors, _START)

@@ -6,12 +6,16 @@ Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
+
+from reslab.engine.memory import is_out_of_memory
+from reslab.errors import ReslabError, UserError
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ class StepResult:
     loss: Tensor
     hits: Tensor
     fault: Fault | None = None
+
+
+class StepTooLargeError(ReslabError):
+    """Raised where memory was too short for a step, which left everything as it was."""
 
 
 class Buffers:
@@ -78,7 +86,8 @@ def train_step(
 ) -> StepResult:
     """Forward, cross-entropy, backward, one update. The model must be in training mode.
 
-    Where loss or gradient are not finite there is no update, and the net is as it was.
+    Where loss or gradient are not finite, or there is too little memory for them, there is no
+    update, and the net is as it was.
 
     Args:
         model: the net.
@@ -91,29 +100,70 @@ def train_step(
         micro_batches: parts of the batch that are computed one after the other, to spare
             memory. The gradient is that of the whole batch, but norms see a part each.
         buffers: of this net, made once for all steps; None: made here.
+
+    Raises:
+        StepTooLargeError: where there is too little memory.
+        UserError: where the optimiser lacks it, after which weights may be of two steps.
     """
     buffers = buffers or Buffers(model)
     buffers.keep()
     optimizer.zero_grad(set_to_none=not keep_gradients)
+    try:
+        result = _differentiate(
+            model,
+            images_NCHW.tensor_split(micro_batches),
+            labels_N.tensor_split(micro_batches),
+            label_smoothing=label_smoothing,
+            autocast=autocast,
+        )
+        fault = None if _finite(result.loss, model) else _diagnose(model, images_NCHW, result.loss)
+        failed = False
+    except Exception as error:
+        failed = is_out_of_memory(error)
+        if not failed:
+            raise
+    if failed:
+        # Not within the handler: its traceback holds what the step had computed so far.
+        buffers.put_back()
+        optimizer.zero_grad(set_to_none=not keep_gradients)
+        raise StepTooLargeError(f"too little memory for {len(images_NCHW)} images")
+    if fault is not None:
+        buffers.put_back()
+        return replace(result, fault=fault)
+    try:
+        optimizer.step()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            "there is too little memory for what the optimiser keeps of each weight",
+            remedy="choose a smaller net, or end what else uses the memory",
+        ) from error
+    return result
+
+
+def _differentiate(
+    model: nn.Module,
+    images_PNCHW: Sequence[Tensor],
+    labels_PN: Sequence[Tensor],
+    *,
+    label_smoothing: float,
+    autocast: AbstractContextManager[object],
+) -> StepResult:
+    """The loss of a batch in ``P`` parts, and its gradient, one part after the other."""
     losses, hits = [], []
-    for images, labels in zip(
-        images_NCHW.tensor_split(micro_batches), labels_N.tensor_split(micro_batches), strict=True
-    ):
+    total = sum(map(len, labels_PN))
+    for images, labels in zip(images_PNCHW, labels_PN, strict=True):
         with autocast:
             logits_NK = model(images)
         loss = F.cross_entropy(logits_NK.float(), labels, label_smoothing=label_smoothing)
-        if micro_batches > 1:
-            loss = loss * (len(images) / len(images_NCHW))
+        if len(labels_PN) > 1:
+            loss = loss * (len(labels) / total)
         loss.backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         with torch.no_grad():
             hits.append((logits_NK.argmax(dim=1) == labels).sum())
-    result = StepResult(_sum(losses), _sum(hits))
-    if not _finite(result.loss, model):
-        buffers.put_back()
-        return StepResult(result.loss, result.hits, _diagnose(model, images_NCHW, result.loss))
-    optimizer.step()
-    return result
+    return StepResult(_sum(losses), _sum(hits))
 
 
 def _sum(parts: list[Tensor]) -> Tensor:

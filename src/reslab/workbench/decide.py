@@ -8,13 +8,8 @@ from __future__ import annotations
 from reslab.catalog.datasets import DataCard
 from reslab.catalog.nets import Stem
 from reslab.engine import machine as machines
-from reslab.engine.memory import (
-    choose_checkpoint_segments,
-    choose_micro_batches,
-    free_memory,
-    held_share,
-    memory_of,
-)
+from reslab.engine.memory import free_memory, memory_of
+from reslab.engine.need import StepNeed, choose_checkpoint_segments, choose_micro_batches
 from reslab.errors import UserError
 from reslab.models.create import find_net
 from reslab.spec.run import (
@@ -147,24 +142,8 @@ def decide_model(asked: ModelSpec, image_size: int) -> Document:
     }
 
 
-def decide_engine(
-    asked: EngineSpec,
-    *,
-    batch_size: int,
-    least: int,
-    image_bytes: int,
-    fixed_bytes: int,
-    convolutions: int,
-) -> list[machines.Choice]:
+def decide_engine(asked: EngineSpec, need: StepNeed) -> list[machines.Choice]:
     """The engine for a net and its batches.
-
-    Args:
-        asked: what was asked for.
-        batch_size: images of a batch.
-        least: images that the net must see at a time.
-        image_bytes: activations that a step keeps of one image.
-        fixed_bytes: what it holds besides.
-        convolutions: of the net's residual branches.
 
     Raises:
         UserError: where the machine lacks what was asked for, or memory.
@@ -173,21 +152,9 @@ def decide_engine(
     device = next(str(choice.value) for choice in choices if choice.setting == "device")
     free = free_memory(device)
     segments = choose_checkpoint_segments(
-        asked.checkpoint_segments,
-        batch_bytes=image_bytes * batch_size,
-        fixed_bytes=fixed_bytes,
-        memory=memory_of(device),
-        free=free,
-        convolutions=convolutions,
+        asked.checkpoint_segments, need, memory=memory_of(device), free=free
     )
-    parts = choose_micro_batches(
-        asked.micro_batches,
-        batch_size=batch_size,
-        least=least,
-        image_bytes=image_bytes * held_share(int(segments.value)),
-        fixed_bytes=fixed_bytes,
-        free=free,
-    )
+    parts = choose_micro_batches(asked.micro_batches, need, segments=int(segments.value), free=free)
     return [*choices, segments, parts]
 
 

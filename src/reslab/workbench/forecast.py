@@ -6,7 +6,7 @@ import sys
 import time
 from types import ModuleType
 
-from reslab.engine.memory import LIBRARIES
+from reslab.engine.need import LIBRARIES
 from reslab.inference.eager import MOST_IMAGES, compute_logits
 from reslab.training.observers import Forecast
 from reslab.training.plan import Budget

@@ -17,9 +17,10 @@ from reslab.data.normalise import Normaliser, measure_normaliser
 from reslab.data.source import DataSource, Images
 from reslab.data.split import Split, split_train
 from reslab.engine.machine import Choice
-from reslab.engine.memory import held_always
+from reslab.engine.memory import free_memory
+from reslab.engine.need import StepNeed, shortage
 from reslab.errors import UserError
-from reslab.models.cost import Cost, measure_cost
+from reslab.models.cost import measure_cost
 from reslab.models.create import create_model, find_net
 from reslab.models.resnet import ResNet
 from reslab.spec.resolved import ResolvedRun
@@ -38,7 +39,9 @@ class Prepared:
         train: the images to train on.
         numbers: positions of ``train`` in the published training split.
         validation: the images to choose by; none where ``run.facts.val_images`` is 0.
+        need: the memory that a step needs.
         choices: what was decided of the engine, with reasons.
+        warnings: what of it whoever trains should know.
     """
 
     run: ResolvedRun
@@ -46,7 +49,9 @@ class Prepared:
     train: Images
     numbers: npt.NDArray[np.intp]
     validation: Images
+    need: StepNeed
     choices: tuple[Choice, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
@@ -74,15 +79,8 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     train = published.take(split.train)
     training = decide_training(spec.training, len(train))
     model = decide_model(spec.model, card.image_size)
-    cost, least = _price(model, card, data["augment"]["crop"], training["batch_size"])
-    choices = decide_engine(
-        spec.engine,
-        batch_size=training["batch_size"],
-        least=least,
-        image_bytes=cost.activation_bytes,
-        fixed_bytes=held_always(cost.parameters),
-        convolutions=find_net(spec.model.name).convolutions,
-    )
+    need = measure_need(model, card, data["augment"]["crop"], training["batch_size"])
+    choices = decide_engine(spec.engine, need)
     normaliser = measure_normaliser(train.pixels_NCHW)
     facts = {
         "classes": list(card.classes),
@@ -107,13 +105,20 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         "seeds": seeds,
         "facts": facts,
     }
+    run = build(ResolvedRun, merge(spec.model_dump(mode="json"), decided))
+    # What changes what is learned is said aloud.
+    aloud = [c.reason for c in choices if c.setting == "micro_batches" and c.value != 1]
+    if spec.engine.micro_batches != "auto":
+        aloud = warn_of_shortage(run, need)
     return Prepared(
-        run=build(ResolvedRun, merge(spec.model_dump(mode="json"), decided)),
+        run=run,
         source=source,
         train=train,
         numbers=split.train,
         validation=published.take(split.validation),
+        need=need,
         choices=tuple(choices),
+        warnings=tuple(aloud),
     )
 
 
@@ -171,8 +176,14 @@ def train_batches(prepared: Prepared, *, augmented: bool = True) -> TrainBatches
     )
 
 
-def _price(model: Document, card: DataCard, crop: int, batch_size: int) -> tuple[Cost, int]:
-    """What the net costs, and how many images it must see at a time.
+def measure_need(model: Document, card: DataCard, crop: int, batch_size: int) -> StepNeed:
+    """The memory that a training step needs, without making one.
+
+    Args:
+        model: the net's name and options.
+        card: the data set.
+        crop: rows and columns of an image as the net sees it.
+        batch_size: images of a batch.
 
     Raises:
         UserError: for what would only fail at the first step.
@@ -188,4 +199,24 @@ def _price(model: Document, card: DataCard, crop: int, batch_size: int) -> tuple
             f"{model['name']} leaves one value a channel",
             remedy="set training.batch_size to 2 or more",
         )
-    return cost, least
+    return StepNeed(
+        batch_size=batch_size,
+        least=least,
+        image_bytes=cost.activation_bytes,
+        parameters=cost.parameters,
+        convolutions=find_net(model["name"]).convolutions,
+    )
+
+
+def warn_of_shortage(run: ResolvedRun, need: StepNeed) -> list[str]:
+    """A warning where a step as the run has it may take more memory than is free now."""
+    # On a GPU a step that does not fit fails, and its batch is cut then.
+    if run.engine.device == "cuda":
+        return []
+    told = shortage(
+        need,
+        segments=run.engine.checkpoint_segments,
+        parts=run.engine.micro_batches,
+        free=free_memory(run.engine.device),
+    )
+    return [] if told is None else [told]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from reslab.data.catalog import open_source
@@ -19,7 +19,7 @@ from reslab.runs.folder import ENVIRONMENT
 from reslab.training.observers import Observer
 from reslab.training.state import best_in, history_in
 from reslab.workbench.recorder import Recorder
-from reslab.workbench.resolve import Prepared, split_again
+from reslab.workbench.resolve import Prepared, measure_need, split_again, warn_of_shortage
 from reslab.workbench.run import Run, load_run
 from reslab.workbench.train import carry_out, initial_model, room_needed, settings_digest
 
@@ -82,15 +82,12 @@ def resume(
             warnings.append("there is no checkpoint yet: the training begins anew at step 0")
         if damaged:
             warnings.append(f"the checkpoint before is used, of step {step}")
-        for text in warnings:
-            for observer in (recorder, *observers):
-                observer.on_warning(text)
         left = None
         if spec.training.time_limit is not None:
             spent = _seconds_spent(checkpoint) + time.perf_counter() - began
             left = spec.training.time_limit - spent
         return carry_out(
-            prepared,
+            replace(prepared, warnings=(*warnings, *prepared.warnings)),
             model,
             runtime,
             recorder,
@@ -118,12 +115,20 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
             remedy="give the folder of the original ones with --root, or train anew",
         )
     split = split_again(spec, published)
+    need = measure_need(
+        spec.model.model_dump(mode="json"),
+        source.card,
+        spec.data.augment.crop,
+        spec.training.batch_size,
+    )
     return Prepared(
         run=spec,
         source=source,
         train=published.take(split.train),
         numbers=split.train,
         validation=published.take(split.validation),
+        need=need,
+        warnings=tuple(warn_of_shortage(spec, need)),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
 from reslab.training.fit import FitResult, StopRequestedError, Validate, begin, fit
-from reslab.training.observers import Observer
+from reslab.training.observers import Observer, warn
 from reslab.training.saver import Saver
 from reslab.workbench.evaluate import evaluate_run
 from reslab.workbench.forecast import forecast, peak_bytes
@@ -101,10 +102,6 @@ def train(
             recorder = Recorder(folder)
             for choice in prepared.choices:
                 recorder.log(f"{choice.setting} {choice.value}: {choice.reason}")
-                # What changes what is learned is said aloud.
-                if choice.setting == "micro_batches" and choice.value != 1:
-                    for observer in observers:
-                        observer.on_warning(choice.reason)
             limit = run.training.time_limit
             left = None if limit is None else limit - (time.perf_counter() - began)
             return carry_out(prepared, model, runtime, recorder, observers, seconds_left=left)
@@ -138,6 +135,8 @@ def carry_out(
     run = Run(folder, prepared.run)
     watching = [recorder, *observers]
     with raise_on_signals(), _status_of_failure(recorder):
+        for text in prepared.warnings:
+            warn(watching, text)
         # Of the interruption that is now over.
         folder.remove(METRICS)
         checkpoints = Checkpoints(folder.checkpoints, prepared.run.checkpoint.keep)
@@ -147,17 +146,25 @@ def carry_out(
             facts = {**checkpoint.facts, "settings": settings}
             checkpoints.save(replace(checkpoint, facts=facts))
 
-        stepper = begin(model, train_batches(prepared), prepared.run.training, runtime)
+        stepper = begin(
+            model,
+            train_batches(prepared),
+            prepared.run.training,
+            runtime,
+            most_parts=prepared.need.most_parts,
+            warn=partial(warn, watching),
+        )
         if checkpoint is not None:
             stepper.state.restore(checkpoint)
         told, budget = forecast(stepper, prepared, seconds_left=seconds_left)
         for observer in watching:
             observer.on_forecast(told)
-            if seconds_left is not None and told.seconds > max(0.0, seconds_left):
-                observer.on_warning(
-                    f"the limit of time cannot be kept: {told.steps} steps, evaluation and report "
-                    f"will take about {told.seconds:.0f} s"
-                )
+        if seconds_left is not None and told.seconds > max(0.0, seconds_left):
+            text = (
+                f"the limit of time cannot be kept: {told.steps} steps, evaluation and report "
+                f"will take about {told.seconds:.0f} s"
+            )
+            warn(watching, text)
         started = time.perf_counter()
         with stop_on_signals() as should_stop:
             result = fit(
@@ -280,6 +287,7 @@ def _summary(status: str, result: FitResult) -> dict[str, Any]:
         "epochs": len(result.history),
         "steps": result.steps,
         "left_out_steps": result.left_out,
+        "micro_batches": result.micro_batches,
         "best_epoch": result.best_epoch,
         "train_seconds": result.seconds,
         "compile_seconds": result.compile_seconds,
