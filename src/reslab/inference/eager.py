@@ -53,7 +53,7 @@ def compute_logits(
         model.eval()
         if any(module.training for module in model.modules()):
             raise ReslabError("a part of the net cannot be put into evaluation mode")
-        size = batch_size or _batch_size(*pixels_NCHW.shape[2:])
+        size = batch_size or usual_batch(*pixels_NCHW.shape[2:])
         parts: list[Tensor] = []
         done = 0
         with torch.inference_mode():
@@ -90,6 +90,10 @@ def _try_batch(model: nn.Module, images_NCHW: Tensor, runtime: Runtime) -> Tenso
     return logits_NK
 
 
-def _batch_size(rows: int, columns: int) -> int:
-    """Images of a batch: as many as may be, or less where they are large."""
+def usual_batch(rows: int, columns: int) -> int:
+    """Images of a batch: as many as may be, or fewer where they are large.
+
+    >>> usual_batch(28, 28), usual_batch(224, 224)
+    (128, 41)
+    """
     return max(1, min(MOST_IMAGES, _PIXELS // (rows * columns)))

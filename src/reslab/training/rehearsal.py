@@ -8,8 +8,8 @@ import time
 from reslab.training.state import copies, put_tensors, tensors_of
 from reslab.training.stepper import Stepper
 
-# Steps after the first are made until there are this many or they took this long.
-_STEPS, _SECONDS = 20, 0.5
+# Steps after the first: at most so many, and no more once there are a few and they took so long.
+_MOST, _FEW, _SECONDS = 20, 4, 1.0
 
 
 def rehearse(stepper: Stepper) -> float:
@@ -27,14 +27,15 @@ def rehearse(stepper: Stepper) -> float:
     state.watch.start_rehearsal()
     took: list[float] = []
     with stepper.runtime.own_random_state():
-        for i in range(_STEPS + 1):
+        for i in range(_MOST + 1):
             began = time.perf_counter()
             stepper.make(0, i % stepper.batches.steps_per_epoch, stepper.rate(0))
             stepper.runtime.synchronize()
             state.watch.step_done()
             took.append(time.perf_counter() - began)
-            if i > 1 and sum(took[1:]) > _SECONDS:
+            if i >= _FEW and sum(took[1:]) > _SECONDS:
                 break
     state.watch.end_rehearsal()
     put_tensors(state.model, state.optimizer, before)
-    return statistics.fmean(took[1:])
+    # The second is often slow too, and others may be at work on the machine.
+    return statistics.median(took[1:])

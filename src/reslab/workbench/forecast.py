@@ -7,7 +7,7 @@ import time
 from types import ModuleType
 
 from reslab.engine.need import LIBRARIES
-from reslab.inference.eager import MOST_IMAGES, compute_logits
+from reslab.inference.eager import compute_logits, usual_batch
 from reslab.training.observers import Forecast
 from reslab.training.plan import Budget
 from reslab.training.rehearsal import rehearse
@@ -75,16 +75,18 @@ def peak_bytes() -> int | None:
 
 
 def _seconds_an_image(stepper: Stepper, prepared: Prepared) -> float:
-    sample = prepared.train.pixels_NCHW[:MOST_IMAGES]
+    pixels_NCHW = prepared.train.pixels_NCHW
+    size = evaluation_batch(prepared.run) or usual_batch(*pixels_NCHW.shape[2:])
+    sample_NCHW = pixels_NCHW[:size]
     seconds = 0.0
-    for images in (sample[:8], sample):  # the first time is slower
+    for _ in range(2):  # the first batch of a size may take twice as long
         began = time.perf_counter()
         compute_logits(
             stepper.state.model,
-            images,
+            sample_NCHW,
             normaliser_of(prepared.run),
             stepper.runtime,
-            batch_size=evaluation_batch(prepared.run),
+            batch_size=size,
         )
         seconds = time.perf_counter() - began
-    return seconds / len(sample)
+    return seconds / len(sample_NCHW)
