@@ -27,9 +27,9 @@ import torch
 
 from measure import describe_machine
 from reslab.runs.checkpoint import Checkpoints
+from reslab.runs.history import parse_history, without_times
 
 COMMAND = [sys.executable, "-m", "reslab", "train"]
-TIMELESS = slice(0, 7)  # columns of history.csv before those of time
 PARTS = ("report.html", "curves.png", "confusion.png", "metrics.json", "openings.jsonl")
 
 
@@ -136,8 +136,7 @@ def _state(path: Path) -> dict[str, Any]:
     """What must be equal."""
     last, _ = Checkpoints(path / "checkpoint").load()
     assert last is not None
-    with (path / "history.csv").open() as lines:
-        history = [line.rstrip("\n").split(",")[TIMELESS] for line in lines]
+    history = [without_times(r) for r in parse_history((path / "history.csv").read_text())]
     weights = [(path / "weights" / f"{use}.safetensors").read_bytes() for use in ("best", "last")]
     assert json.loads((path / "metrics.json").read_text())["status"] == "finished"
     assert all((path / part).is_file() for part in PARTS)

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from reslab.engine import memory
 from reslab.engine.machine import inspect_machine
 from reslab.runs.environment import describe_environment
 
@@ -240,14 +241,14 @@ def peak_bytes(*, reset: bool = False) -> int:
     """The most memory that this process has held so far, or since the last reset (Linux)."""
     if reset:
         Path("/proc/self/clear_refs").write_text("5")
-    status = Path("/proc/self/status").read_text()
-    high = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(high.split()[1]) * 1024
+    found = memory.peak_bytes()
+    assert found is not None
+    return found
 
 
 def describe_machine() -> dict[str, Any]:
     """Versions, commit and machine, as runs record them, and how busy the machine was."""
-    description = describe_environment(asdict(inspect_machine()))
+    description = describe_environment()
     if hasattr(os, "getloadavg"):
         description["load_average"] = os.getloadavg()[0]
     return description

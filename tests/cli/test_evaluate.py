@@ -10,6 +10,7 @@ import pytest
 
 import reslab
 from reslab.cli.main import run
+from reslab.runs.files import locked
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,16 @@ def test_evaluating_a_run_that_was_stopped_completes_its_report(
     assert run(["evaluate", str(stopped)]) == 0
     assert json.loads((stopped / "metrics.json").read_text())["test"]["best"] == test["best"]
     assert (stopped / "confusion.png").is_file()
+
+
+def test_the_test_split_of_a_run_in_training_stays_closed(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    going = Path(shutil.copytree(digits_run, tmp_path / "going"))
+    (going / "metrics.json").unlink()
+    before = (going / "openings.jsonl").read_text()
+    with locked(going):
+        assert run(["evaluate", str(going)]) == 2
+        assert "is in use: received another process that trains" in capsys.readouterr().err
+        assert (going / "openings.jsonl").read_text() == before
+        assert run(["evaluate", str(going), "--split", "val"]) == 0

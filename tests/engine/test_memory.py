@@ -1,12 +1,11 @@
-import os
-
+import psutil
 import pytest
 import torch
 
 from reslab.engine import memory
-from reslab.engine.memory import free_memory, is_out_of_memory, memory_of
+from reslab.engine.memory import free_memory, is_out_of_memory, memory_of, peak_bytes
 
-THERE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+THERE = psutil.virtual_memory().total
 
 
 @pytest.fixture
@@ -14,7 +13,6 @@ def groups(monkeypatch, tmp_path):
     """A folder for control groups in which there are none."""
     monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "cgroup")
     monkeypatch.setattr(memory, "_OWN_CGROUP", tmp_path / "own")
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
     return tmp_path
 
 
@@ -51,9 +49,11 @@ def test_groups_within_groups_are_all_obeyed(groups, version):
     assert free_memory("cpu") == 2_000_000 - 1_500_000 + 200_000
 
 
-def test_what_others_use_is_not_free(groups):
-    (groups / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    4096 kB\nHugePages: 0\n")
-    assert free_memory("cpu") == 4096 * 1024
+def test_what_others_use_is_not_free(groups, monkeypatch):
+    assert 0 < free_memory("cpu") < THERE
+    told = psutil.virtual_memory()._replace(available=4096)
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: told)
+    assert free_memory("cpu") == 4096
     limit(groups / "cgroup", limit=5000, used=9000)
     assert free_memory("cpu") == 0
 
@@ -64,3 +64,16 @@ def test_what_the_cpus_allocator_says_is_understood():
     assert is_out_of_memory(caught.value)
     assert not is_out_of_memory(RuntimeError("shapes differ"))
     assert not is_out_of_memory(KeyError("can't allocate memory"))
+
+
+def test_the_peak_is_this_processs_own(monkeypatch, tmp_path):
+    before = peak_bytes()
+    assert 2**26 < before < THERE
+    below = before - psutil.Process().memory_info().rss
+    held = b"x" * (below + 2**27)
+    assert before + 2**26 < peak_bytes() < before + 2**28
+    del held
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "none")
+    assert peak_bytes() >= before
+    monkeypatch.setattr(memory, "resource", None)
+    assert peak_bytes() is None

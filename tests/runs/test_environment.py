@@ -2,15 +2,18 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 import pytest
 
+from reslab.engine.machine import inspect_machine
 from reslab.runs import environment
 from reslab.runs.environment import (
     PACKAGES,
     describe_environment,
+    differences,
     package_version,
     source_commit,
 )
@@ -57,26 +60,18 @@ def checkout(elsewhere):
 
 def test_it_tells_where_a_run_was_made(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["reslab", "train", "--seed", "1"])
-    machine = {"device": "cpu", "threads": 2}
-    told = describe_environment(machine)
+    told = describe_environment()
     assert set(told) == {
         "started", "command", "python", "platform", "packages", "commit", "machine",
     }  # fmt: skip
     assert told["command"] == ["reslab", "train", "--seed", "1"]
-    assert told["machine"] == machine
+    assert told["machine"] == asdict(inspect_machine())
     assert told["python"] == ".".join(map(str, sys.version_info[:3]))
     assert told["packages"]["numpy"] == version("numpy")
     assert set(told["packages"]) == set(PACKAGES)
     started = datetime.fromisoformat(told["started"])
     assert abs(datetime.now(UTC) - started) < timedelta(minutes=5)
     assert json.loads(json.dumps(told)) == told
-
-
-def test_the_machine_is_copied():
-    machine = {"device": "cpu"}
-    told = describe_environment(machine)
-    machine["device"] = "cuda"
-    assert told["machine"] == {"device": "cpu"}
 
 
 def test_a_package_that_is_not_installed_has_no_version():
@@ -137,3 +132,32 @@ def test_a_changed_source_is_told(changed, checkout):
 def test_a_change_outside_the_package_does_not_count(checkout):
     (checkout / "notes.txt").write_text("x")
     assert source_commit() == git(checkout, "rev-parse", "HEAD")
+
+
+THERE = {
+    "packages": {"torch": "2.14.1", "rich": "14"},
+    "commit": "a" * 40,
+    "machine": {"cpu": "X", "cuda": None, "features": {"amx_bf16": True}},
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"packages": {"torch": "2.15.0"}}, ["torch was 2.14.1 and is 2.15.0"]),
+        ({"packages": {"torch": "2.14.1", "rich": "15"}}, []),
+        ({"packages": {}}, []),
+        ({"commit": "b" * 40}, [f"reslab's commit was {'a' * 12} and is {'b' * 12}"]),
+        ({"commit": "a" * 40 + "-dirty"}, []),
+        ({"commit": None}, []),
+        ({"machine": {"cpu": "Y"}}, ["cpu was X and is Y"]),
+        (
+            {"machine": {"cpu": "X", "features": {"amx_bf16": False}}},
+            ["amx_bf16 was available and is not available"],
+        ),
+        ({"machine": {"cpu": "X", "cuda": "H100", "features": {}}}, []),
+    ],
+)
+def test_what_may_change_results_is_told(changed, told):
+    assert differences(THERE, THERE | changed) == told
+    assert differences(THERE, THERE) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reslab.errors import UserError
+from reslab.runs import files
 from reslab.runs.files import (
     append_line,
     check_space,
@@ -116,6 +117,30 @@ def test_lines_are_added(tmp_path):
     assert (tmp_path / "log").read_text() == "one\ntwo\n"
     with pytest.raises(UserError, match="cannot be written: received no such file"):
         append_line(tmp_path / "no" / "log", "x")
+
+
+def test_a_line_that_was_cut_short_is_left_alone(tmp_path):
+    (tmp_path / "log").write_text("one\ntw")
+    for line in ("three", "four"):
+        append_line(tmp_path / "log", line)
+    assert (tmp_path / "log").read_text() == "one\ntw\nthree\nfour\n"
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="Windows has no fcntl")
+@pytest.mark.parametrize("able", [True, False])
+def test_the_drive_is_told_to_flush_where_it_can_be(tmp_path, monkeypatch, able):
+    done = []
+
+    def control(handle, command):
+        done.append(command)
+        if not able:
+            raise OSError("not on this file system")
+
+    monkeypatch.setattr(files.fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(files.fcntl, "fcntl", control)
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append("fsync"))
+    write_atomically(tmp_path / "file", b"x")
+    assert done == ([51, 51] if able else [51, "fsync"] * 2)
 
 
 def test_one_process_holds_a_folder(tmp_path):

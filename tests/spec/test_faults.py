@@ -5,7 +5,8 @@ from pydantic import ValidationError
 
 from reslab.errors import UserError
 from reslab.spec.faults import describe_faults, leaves, sections
-from reslab.spec.run import SGD, Adam, AdamW, AugmentSpec, DataSpec, RunSpec
+from reslab.spec.optimizers import SGD, Adam, AdamW
+from reslab.spec.run import AugmentSpec, DataSpec, RunSpec
 from reslab.spec.text import build, merge, nest
 
 # A wrong value for a setting, and what its sentence says.

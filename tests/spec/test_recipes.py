@@ -2,8 +2,10 @@ import pytest
 
 from reslab.catalog.datasets import DATASETS
 from reslab.errors import UserError
+from reslab.spec.optimizers import SGD, Adam
 from reslab.spec.recipes import RECIPES, find_recipe, recipe, recipe_document
-from reslab.spec.run import SGD, Adam, Constant, Cosine, MultiStep, RunSpec, Step
+from reslab.spec.run import RunSpec
+from reslab.spec.schedules import Constant, Cosine, MultiStep, Step
 from reslab.spec.text import build
 
 NAMES = [entry.name for entry in RECIPES]

@@ -7,17 +7,7 @@ from reslab.catalog.datasets import DATASETS
 from reslab.catalog.nets import NETS
 from reslab.errors import UserError
 from reslab.spec.faults import leaves
-from reslab.spec.run import (
-    SGD,
-    AdamW,
-    Constant,
-    Cosine,
-    MultiStep,
-    OneCycle,
-    RunSpec,
-    Step,
-    TrainingSpec,
-)
+from reslab.spec.run import RunSpec
 from reslab.spec.text import build, nest
 
 NAN, INFINITY = math.nan, math.inf
@@ -133,69 +123,6 @@ def test_a_whole_number_serves_as_a_number():
 
 
 @pytest.mark.parametrize(
-    ("kind", "setting", "values"),
-    [
-        ("optimizer=sgd", "momentum", [-0.1, 1, True, NAN]),
-        ("optimizer=sgd", "nesterov", [1, "auto"]),
-        ("optimizer=adam", "beta1", [-0.1, 1.0]),
-        ("optimizer=adamw", "beta2", [1, INFINITY]),
-        ("schedule=constant", "warmup_epochs", [-1, NAN, True]),
-        ("schedule=step", "every", [0, 1.5, True]),
-        ("schedule=step", "factor", [0, -1, INFINITY]),
-        ("schedule=multistep", "milestones", [[], [0], [-1.0], [NAN], ["0.5"], [True], "0.5", 1]),
-        ("schedule=cosine", "final", [1, -0.1]),
-        ("schedule=onecycle", "warmup", [0, 1]),
-        ("schedule=onecycle", "start", [1, -0.1]),
-    ],
-)
-def test_settings_of_a_kind_are_checked(kind, setting, values):
-    section, _, name = kind.partition("=")
-    for value in values:
-        told = f"^training.{section}.{setting} cannot be used: expected "
-        with pytest.raises(UserError, match=told):
-            spec(f"training.{section}", {"kind": name, setting: value})
-
-
-@pytest.mark.parametrize(
-    ("kind", "setting"),
-    [
-        ("optimizer=adam", "momentum"),
-        ("optimizer=sgd", "beta1"),
-        ("schedule=cosine", "milestones"),
-        ("schedule=constant", "factor"),
-        ("schedule=onecycle", "warmup_epochs"),
-        ("schedule=step", "final"),
-    ],
-)
-def test_a_setting_without_meaning_for_the_kind_does_not_exist(kind, setting):
-    section, _, name = kind.partition("=")
-    told = f"^unknown setting training.{section}.{setting}; "
-    with pytest.raises(UserError, match=told):
-        spec(f"training.{section}", {"kind": name, setting: 0.5})
-
-
-@pytest.mark.parametrize(
-    ("section", "kind", "made"),
-    [
-        ("optimizer", "sgd", SGD),
-        ("optimizer", "adamw", AdamW),
-        ("schedule", "constant", Constant),
-        ("schedule", "step", Step),
-        ("schedule", "multistep", MultiStep),
-        ("schedule", "cosine", Cosine),
-        ("schedule", "onecycle", OneCycle),
-    ],
-)
-def test_the_kind_chooses_the_section(section, kind, made):
-    assert type(get(spec(f"training.{section}.kind", kind).training, section)) is made
-
-
-def test_milestones_may_come_as_a_list_and_stay_a_tuple():
-    schedule = spec("training.schedule", {"kind": "multistep", "milestones": [30, 0.75]})
-    assert schedule.training.schedule.milestones == (30.0, 0.75)
-
-
-@pytest.mark.parametrize(
     ("dotted", "wrong", "near"),
     [
         ("data", {"nmae": "mnist"}, "data.name"),
@@ -216,13 +143,6 @@ def test_names_are_those_of_the_catalogues(dotted):
         assert get(spec(dotted, entry.name), dotted) == entry.name
     with pytest.raises(UserError, match=f"{dotted}: unknown .*'{catalogue[1].name}x'"):
         spec(dotted, catalogue[1].name + "x")
-
-
-def test_the_constructor_is_as_strict_as_the_text():
-    with pytest.raises(ValidationError):
-        TrainingSpec(epochs=1.0)
-    with pytest.raises(ValidationError):
-        TrainingSpec(epoch=1)
 
 
 def test_every_setting_says_what_it_does():

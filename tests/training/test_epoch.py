@@ -153,6 +153,36 @@ def test_weights_that_an_update_broke_are_named():
         fit(stepper)
 
 
+def break_last_update(stepper, epoch):
+    """Let the update of the last step of an epoch, counted from 1, spoil a weight."""
+    update = stepper.state.optimizer.step
+
+    def spoil():
+        update()
+        if stepper.state.step + 1 == epoch * STEPS:
+            with torch.no_grad():
+                stepper.state.model.fc.weight[0] = math.nan
+
+    stepper.state.optimizer.step = spoil
+    return stepper
+
+
+def test_an_update_that_no_loss_has_shown_yet_is_told_or_taken_back():
+    with pytest.raises(TrainingDiverged, match=f"fc.weight is no longer finite after step {STEPS}"):
+        fit(break_last_update(start(), 1))
+    watch = Warned()
+    stepper = break_last_update(start(non_finite="rollback"), 2)
+    fit(stepper, observers=[watch])
+    assert "back to the weights that the epoch began with" in watch.texts[0]
+    twin = start()
+    twin.state.model.train()
+    for i in range(STEPS):
+        twin.make(0, i, twin.rate(i))
+    found = tensors_of(stepper.state.model, stepper.state.optimizer)
+    wanted = tensors_of(twin.state.model, twin.state.optimizer)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
 def test_a_whole_epoch_counts_each_image_once():
     stepper = start(epochs=1)
     seen = []

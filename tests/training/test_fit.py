@@ -15,8 +15,9 @@ from reslab.engine.runtime import Runtime
 from reslab.errors import TrainingDiverged
 from reslab.models.blocks import BasicBlock
 from reslab.models.resnet import ResNet
+from reslab.spec.optimizers import SGD
 from reslab.spec.resolved import ResolvedTraining
-from reslab.spec.run import SGD, Constant, OneCycle
+from reslab.spec.schedules import Constant, OneCycle
 from reslab.training.fit import begin, fit
 from reslab.training.observers import NullObserver
 

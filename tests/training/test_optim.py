@@ -5,7 +5,7 @@ import torch
 from torch import nn, optim
 
 from reslab.models.create import create_model
-from reslab.spec.run import SGD, Adam, AdamW
+from reslab.spec.optimizers import SGD, Adam, AdamW
 from reslab.training.optim import make_optimizer, set_learning_rate
 
 

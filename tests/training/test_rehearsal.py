@@ -1,6 +1,8 @@
+import pytest
 import torch
 
-from reslab.spec.run import Adam
+from reslab.spec.optimizers import Adam
+from reslab.training import rehearsal
 from reslab.training.fit import fit
 from reslab.training.rehearsal import rehearse
 from reslab.training.state import copies, tensors_of
@@ -23,3 +25,22 @@ def test_a_rehearsal_leaves_no_trace_but_its_time():
         fit(plain)
         fit(rehearsed)
         assert states_equal(plain, rehearsed)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "made"), [(0.01, 21), (0.15, 8), (0.5, 5), (2.0, 4), (60.0, 2)]
+)
+def test_slow_steps_are_rehearsed_less(monkeypatch, seconds, made):
+    stepper, now = start(), [0.0]
+    make, steps = stepper.make, []
+
+    def slow(*place):
+        steps.append(place)
+        # The first takes twice as long, and one in the middle is disturbed.
+        now[0] += seconds * {1: 2, 4: 1.5}.get(len(steps), 1)
+        return make(*place)
+
+    monkeypatch.setattr(stepper, "make", slow)
+    monkeypatch.setattr(rehearsal.time, "perf_counter", lambda: now[0])
+    assert rehearse(stepper) == pytest.approx(seconds)
+    assert len(steps) == made

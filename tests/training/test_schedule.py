@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from reslab.spec.run import Constant, Cosine, MultiStep, OneCycle, Step
+from reslab.spec.schedules import Constant, Cosine, MultiStep, OneCycle, Step
 from reslab.training import schedule as module
 from reslab.training.schedule import learning_rate
 

@@ -1,6 +1,6 @@
 """A training that is cut off anywhere and goes on is the training that was not."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +8,8 @@ import torch
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
 from reslab.runs.checkpoint import Checkpoints
-from reslab.spec.run import SGD, Adam, AdamW
+from reslab.runs.history import without_times
+from reslab.spec.optimizers import SGD, Adam, AdamW
 from reslab.training.fit import begin, fit
 from reslab.training.observers import NullObserver
 from reslab.training.saver import Saver
@@ -18,7 +19,6 @@ from tests.training.test_fit import STEPS, equal, tiny_batches, tiny_model, tiny
 # By what batch norm has counted after each epoch, which sees three parts of a batch one by one.
 SCORES = {n * i * STEPS: score for n in (1, 3) for i, score in ((1, 0.5), (2, 0.9), (3, 0.2))}
 SCORES[3 * STEPS] = 0.4  # the third epoch of whole batches and the first of parts
-TIMES = {"seconds", "images_per_second"}
 
 
 def start(
@@ -56,7 +56,7 @@ def validate(model):
 
 
 def timeless(result):
-    return [{k: v for k, v in asdict(r).items() if k not in TIMES} for r in result.history]
+    return [without_times(record) for record in result.history]
 
 
 def states_equal(a, b):

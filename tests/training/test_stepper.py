@@ -3,7 +3,8 @@ import torch
 
 from reslab.errors import UserError
 from reslab.runs.checkpoint import Checkpoints
-from reslab.spec.run import SGD, Constant, OneCycle
+from reslab.spec.optimizers import SGD
+from reslab.spec.schedules import Constant, OneCycle
 from reslab.training.fit import fit
 from reslab.training.schedule import learning_rate
 from tests.training.test_fit import BATCH, STEPS, equal

@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 
 import reslab
+from reslab.engine.memory import peak_bytes
 from reslab.engine.need import LIBRARIES
 from reslab.engine.runtime import Runtime
 from reslab.training.fit import begin
 from reslab.training.observers import Forecast, NullObserver
 from reslab.training.stepper import Stepper
-from reslab.workbench.forecast import forecast, peak_bytes
+from reslab.workbench.forecast import forecast
 from reslab.workbench.resolve import Prepared, resolve, train_batches
 from reslab.workbench.train import initial_model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -50,6 +51,16 @@ def test_damaged_mistakes_are_told(own: reslab.Run) -> None:
     (own.path / "mistakes.npz").write_bytes(b"")
     with pytest.raises(UserError, match="damaged"):
         draw_run(own)
+
+
+def test_an_opening_whose_line_was_cut_short_counts(own: reslab.Run) -> None:
+    before = len(own.folder.read_openings())
+    with (own.path / "openings.jsonl").open("a") as file:
+        file.write('{"time": "2026-')
+    own.folder.append_line("openings.jsonl", json.dumps({"by": "me"}))
+    draw_run(own)
+    openings = own.folder.read_openings()
+    assert [o["by"] for o in openings[before:]] == ["unknown", "me"]
 
 
 def test_many_openings_are_noted(own: reslab.Run) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ import pytest
 import reslab
 from reslab.errors import Interrupted, TrainingDiverged, UserError
 from reslab.runs.checkpoint import Checkpoints
+from reslab.runs.history import without_times
 from reslab.training.observers import NullObserver, StepRecord
 
 SPEC = reslab.recipe(training={"epochs": 2, "batch_size": 4})  # 27 steps an epoch
-TIMELESS = slice(0, 7)
 
 
 class StopsAt(NullObserver):
@@ -55,8 +56,8 @@ def stopped(_stopped: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(_stopped, tmp_path / "stopped"))
 
 
-def history(run: reslab.Run) -> list[list[str]]:
-    return [line.split(",")[TIMELESS] for line in (run.path / "history.csv").open()]
+def history(run: reslab.Run) -> list[dict[str, Any]]:
+    return [without_times(record) for record in run.history]
 
 
 def equal(a: reslab.Run, b: reslab.Run) -> bool:

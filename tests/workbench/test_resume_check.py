@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 import reslab
 from reslab.errors import UserError
 from reslab.runs.checkpoint import Checkpoint
+from reslab.runs.history import EpochRecord
 from reslab.workbench import resume_check as module
 from reslab.workbench.resume_check import check_resume
 
@@ -60,14 +63,25 @@ def test_a_step_that_is_not_deterministic_is_caught(
 
 
 def test_what_differs_is_named() -> None:
+    def facts(**changes: float) -> dict[str, Any]:
+        record = EpochRecord(
+            epoch=1,
+            step=4,
+            learning_rate=0.1,
+            train_loss=1.0,
+            train_accuracy=0.5,
+            val_loss=None,
+            val_accuracy=None,
+            seconds=1.0,
+            images_per_second=8.0,
+        )
+        return {"history": [{**asdict(record), **changes}]}
+
     zero = torch.zeros(2)
-    facts = {"history": [{"epoch": 1, "seconds": 1.0}]}
-    a = Checkpoint(8, {"x": zero, "y": zero, "n": zero / 0}, facts)
-    same = Checkpoint(8, {"x": zero, "y": zero, "n": zero / 0}, {"history": [{"epoch": 1}]})
+    a = Checkpoint(8, {"x": zero, "y": zero, "n": zero / 0}, facts())
+    same = Checkpoint(8, {"x": zero, "y": zero, "n": zero / 0}, facts(seconds=2.0))
     assert module._differences(a, same) == []
-    other = Checkpoint(
-        8, {"x": -zero, "z": zero, "n": zero / 0}, {"history": [{"epoch": 2, "seconds": 1.0}]}
-    )
+    other = Checkpoint(8, {"x": -zero, "z": zero, "n": zero / 0}, facts(train_loss=1.5))
     assert module._differences(a, other) == ["x", "y", "z", "the history"]
 
 

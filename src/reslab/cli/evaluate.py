@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
@@ -28,6 +29,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a run on the test or validation split."""
+    from reslab.runs.files import locked
     from reslab.workbench.evaluate import evaluate_run
     from reslab.workbench.reporting import draw_run, store_evaluation
     from reslab.workbench.run import load_run
@@ -38,12 +40,14 @@ def evaluate(
         from reslab.data.catalog import open_source
 
         source = open_source(data, root)
-    result = evaluate_run(loaded, split=split, uses=(use,), source=source, root=root)
-    if data is None and split == "test" and "test" not in loaded.metrics:
-        # The run was stopped before its own test: this is it.
-        store_evaluation(loaded, result)
-        if loaded.history:
-            draw_run(loaded)
+    # Of a run that was stopped before its own test, this is it.
+    is_own = data is None and split == "test" and "test" not in loaded.metrics
+    with locked(loaded.path) if is_own else nullcontext():
+        result = evaluate_run(loaded, split=split, uses=(use,), source=source, root=root)
+        if is_own:
+            store_evaluation(loaded, result)
+            if loaded.history:
+                draw_run(loaded)
     for text in result.warnings:
         warn(text)
     document: dict[str, Any] = {

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import psutil
 import torch
+
+resource: ModuleType | None
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 # What allocators say, in parts, where torch has no error of its own for it: the CPU's and MPS's.
 _TOO_LITTLE = ("can't allocate memory", "backend out of memory")
 
-_MEMINFO = Path("/proc/meminfo")
+_STATUS = Path("/proc/self/status")
 
 # Where the kernel tells of control groups, which containers and schedulers put processes into.
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -25,20 +33,27 @@ def memory_of(device: str) -> int:
     if device == "cuda":
         return int(torch.cuda.get_device_properties(0).total_memory)
     # Apple's GPU shares the machine's memory.
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([there, *(limit for limit, _ in _limits())])
+    return min([psutil.virtual_memory().total, *(limit for limit, _ in _limits())])
 
 
 def free_memory(device: str) -> int:
     """Bytes that the device can still give this process, without driving others out."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    free = [memory_of(device), *(limit - used for limit, used in _limits())]
-    if _MEMINFO.is_file():
-        lines = dict(line.split(":") for line in _MEMINFO.read_text().splitlines())
-        if "MemAvailable" in lines:
-            free.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    free = [psutil.virtual_memory().available, *(limit - used for limit, used in _limits())]
     return max(0, min(free))
+
+
+def peak_bytes() -> int | None:
+    """The most memory that this process has held so far; None where it cannot be asked."""
+    # Linux: what resource tells there may be of the process that this one was started by.
+    for line in _read(_STATUS).splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    if resource is None:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
 
 
 def _limits() -> list[tuple[int, int]]:

@@ -6,10 +6,13 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from reslab.engine.machine import inspect_machine
 
 PACKAGES = (
     "reslab",
@@ -27,12 +30,8 @@ _DECIDE_BITS = ("reslab", "torch", "numpy")
 _OF_MACHINE = ("cpu", "capability", "cuda")
 
 
-def describe_environment(machine: Mapping[str, Any]) -> dict[str, Any]:
-    """What environment.json holds.
-
-    Args:
-        machine: what the engine found of the machine, as plain values.
-    """
+def describe_environment() -> dict[str, Any]:
+    """What environment.json holds."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -40,7 +39,7 @@ def describe_environment(machine: Mapping[str, Any]) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: package_version(name) for name in PACKAGES},
         "commit": source_commit(),
-        "machine": dict(machine),
+        "machine": asdict(inspect_machine()),
     }
 
 
@@ -55,6 +54,8 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         (name, then.get("packages", {}).get(name), now.get("packages", {}).get(name))
         for name in _DECIDE_BITS
     ]
+    # The version stands still between releases.
+    pairs.append(("reslab's commit", _short(then.get("commit")), _short(now.get("commit"))))
     machines = then.get("machine", {}), now.get("machine", {})
     pairs += [(what, *(machine.get(what) for machine in machines)) for what in _OF_MACHINE]
     features = [machine.get("features", {}) for machine in machines]
@@ -65,6 +66,10 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name, a, b in pairs
         if a != b and None not in (a, b)
     ]
+
+
+def _short(commit: str | None) -> str | None:
+    return commit and commit[:12]
 
 
 def package_version(name: str) -> str | None:

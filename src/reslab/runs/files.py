@@ -49,7 +49,7 @@ def write_parts(path: Path, parts: Iterable[bytes | memoryview], name: Callable[
             for part in parts:
                 file.write(part)
             file.flush()
-            os.fsync(file.fileno())
+            _flush(file.fileno())
         temporary.replace(path.with_name(name()))
         _flush_folder(path.parent)
     except BaseException as error:
@@ -63,19 +63,29 @@ def write_parts(path: Path, parts: Iterable[bytes | memoryview], name: Callable[
 def append_line(path: Path, line: str) -> None:
     """Add a line to a file in one write, and flush it to the disk.
 
+    One that a loss of power cut short keeps a line of its own.
+
     Raises:
         UserError: where it cannot be written.
     """
     try:
         with path.open("ab", buffering=0) as file:
             before, content = file.tell(), line.encode() + b"\n"
+            if before > 0 and not _ends_a_line(path):
+                content = b"\n" + content
             if file.write(content) < len(content):
                 # A disk that is nearly full takes a part of it without a word.
                 file.truncate(before)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file.fileno())
+            _flush(file.fileno())
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 @contextlib.contextmanager
@@ -156,6 +166,16 @@ def _flush_folder(folder: Path) -> None:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        _flush(handle)
     finally:
         os.close(handle)
+
+
+def _flush(handle: int) -> None:
+    """Let what was written reach the disk."""
+    # On macOS fsync leaves it in the drive's own memory; not every file system there has better.
+    if fcntl is not None and hasattr(fcntl, "F_FULLFSYNC"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(handle)

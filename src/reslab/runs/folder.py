@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -222,19 +223,19 @@ class RunFolder:
         return metrics
 
     def read_openings(self) -> list[dict[str, Any]]:
-        """Each opening of the test split, in order.
-
-        Raises:
-            UserError: where the record is damaged.
-        """
+        """Each opening of the test split, in order; one that cannot be read counts all the same."""
         if not (self.path / OPENINGS).exists():
             return []
-        try:
-            return [json.loads(line) for line in self.read_text(OPENINGS).splitlines()]
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{self.path / OPENINGS} is damaged", remedy="restore the run from a copy"
-            ) from error
+        return [_opening_in(line) for line in self.read_text(OPENINGS).splitlines()]
+
+
+def _opening_in(line: str) -> dict[str, Any]:
+    with contextlib.suppress(json.JSONDecodeError):
+        found = json.loads(line)
+        if isinstance(found, dict):
+            return found
+    # A loss of power may cut a line short, which does not undo the opening.
+    return {"by": "unknown", "line": line}
 
 
 def check_free(path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from reslab.errors import UserError
 
@@ -35,6 +36,12 @@ class EpochRecord:
     val_accuracy: float | None
     seconds: float
     images_per_second: float
+
+
+def without_times(record: EpochRecord) -> dict[str, Any]:
+    """What of a record two equal trainings have in common."""
+    times = {"seconds", "images_per_second"}
+    return {name: value for name, value in asdict(record).items() if name not in times}
 
 
 def format_history(records: Iterable[EpochRecord]) -> str:

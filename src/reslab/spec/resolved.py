@@ -14,17 +14,15 @@ from reslab.catalog.nets import Shortcut, Stem
 from reslab.errors import UserError
 from reslab.spec.run import (
     AugmentSpec,
-    Count,
     DataSpec,
     EngineSpec,
-    Frozen,
     ModelSpec,
     RunSpec,
-    Seed,
     SeedSpec,
     TrainingSpec,
 )
 from reslab.spec.text import Document
+from reslab.spec.values import Count, Frozen, Seed
 
 FORMAT: Literal[2] = 2
 

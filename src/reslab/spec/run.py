@@ -10,28 +10,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from reslab.catalog.datasets import DATASETS
 from reslab.catalog.names import check_name
 from reslab.catalog.nets import NETS, Activation, Initialisation, Norm, Shortcut, Stem
 from reslab.spec.duration import parse_duration
-
-Auto = Literal["auto"]
-Count = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-SizedFraction = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Frozen(BaseModel):
-    """A value that cannot change, takes no unknown key and converts no type silently."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
-    )
+from reslab.spec.optimizers import SGD, OptimizerSpec
+from reslab.spec.schedules import OneCycle, ScheduleSpec
+from reslab.spec.values import Auto, Count, Fraction, Frozen, NonNegative, Positive, Seed
 
 
 class AugmentSpec(Frozen):
@@ -119,84 +106,6 @@ class ModelSpec(Frozen):
     @classmethod
     def _known(cls, name: str) -> str:
         return check_name(name, [net.name for net in NETS], "net")
-
-
-class SGD(Frozen):
-    """Stochastic gradient descent with momentum."""
-
-    kind: Literal["sgd"] = "sgd"
-    momentum: Fraction = Field(0.9, description="fraction of the last update that is kept")
-    nesterov: bool = Field(True, description="look ahead along the momentum")
-
-
-class Adam(Frozen):
-    """Adam (Kingma and Ba, arXiv 1412.6980); weight decay is added to the gradient."""
-
-    kind: Literal["adam"] = "adam"
-    beta1: Fraction = Field(0.9, description="decay of the gradient's running mean")
-    beta2: Fraction = Field(0.999, description="decay of the squared gradient's running mean")
-
-
-class AdamW(Frozen):
-    """AdamW (Loshchilov and Hutter, arXiv 1711.05101); weight decay shrinks the weights."""
-
-    kind: Literal["adamw"] = "adamw"
-    beta1: Fraction = Field(0.9, description="decay of the gradient's running mean")
-    beta2: Fraction = Field(0.999, description="decay of the squared gradient's running mean")
-
-
-OptimizerSpec = Annotated[SGD | Adam | AdamW, Field(discriminator="kind")]
-
-_WARMUP = Field(0.0, description="epochs in which the rate rises from 0 in a straight line")
-
-
-class Constant(Frozen):
-    """The same rate throughout."""
-
-    kind: Literal["constant"] = "constant"
-    warmup_epochs: NonNegative = _WARMUP
-
-
-class Step(Frozen):
-    """The rate times ``factor`` after every ``every`` epochs."""
-
-    kind: Literal["step"] = "step"
-    warmup_epochs: NonNegative = _WARMUP
-    every: Count = Field(60, description="epochs between two drops")
-    factor: Positive = Field(0.2, description="what the rate is multiplied by at a drop")
-
-
-class MultiStep(Frozen):
-    """The rate times ``factor`` at each milestone."""
-
-    kind: Literal["multistep"] = "multistep"
-    warmup_epochs: NonNegative = _WARMUP
-    milestones: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = Field(
-        (0.5, 0.75), description="below 1 a fraction of all epochs, from 1 on an epoch"
-    )
-    factor: Positive = Field(0.1, description="what the rate is multiplied by at a milestone")
-
-
-class Cosine(Frozen):
-    """Half a cosine from the full rate to ``final`` of it (arXiv 1608.03983, no restarts)."""
-
-    kind: Literal["cosine"] = "cosine"
-    warmup_epochs: NonNegative = _WARMUP
-    final: Fraction = Field(0.0, description="fraction of the rate that is left at the end")
-
-
-class OneCycle(Frozen):
-    """Up in a straight line, then half a cosine down (Smith, arXiv 1708.07120)."""
-
-    kind: Literal["onecycle"] = "onecycle"
-    warmup: SizedFraction = Field(0.25, description="fraction of all steps in which it rises")
-    start: Fraction = Field(0.04, description="fraction of the rate at the first step")
-    final: Fraction = Field(0.0, description="fraction of the rate that is left at the end")
-
-
-ScheduleSpec = Annotated[
-    Constant | Step | MultiStep | Cosine | OneCycle, Field(discriminator="kind")
-]
 
 
 class TrainingSpec(Frozen):

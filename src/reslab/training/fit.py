@@ -15,7 +15,7 @@ from reslab.ops.recompute import make_gradients
 from reslab.runs.history import EpochRecord
 from reslab.spec.resolved import ResolvedTraining
 from reslab.training.epoch import SLOWER, EpochLoop
-from reslab.training.observers import Observer
+from reslab.training.observers import Observer, warn
 from reslab.training.optim import make_optimizer
 from reslab.training.plan import Budget, Plan
 from reslab.training.saver import Saver
@@ -146,7 +146,7 @@ def fit(
         if totals is None:
             interrupted = True
             break
-        _check_finite(state.model, state.step)
+        _check_finite(stepper, observers)
         try:
             val_loss, val_accuracy = validate(state.model) if validate else (None, None)
         except StopRequestedError:
@@ -200,11 +200,17 @@ def fit(
     )
 
 
-def _check_finite(model: nn.Module, steps: int) -> None:
-    """Refuse a net that the last update broke, which no loss has shown yet."""
-    for name, tensor in model.state_dict().items():
+def _check_finite(stepper: Stepper, observers: Sequence[Observer]) -> None:
+    """Refuse, or take back, what the last update broke, which no loss has shown yet."""
+    state = stepper.state
+    for name, tensor in state.model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise TrainingDiverged(f"{name} is no longer finite after step {steps}; {SLOWER}")
+            text = f"{name} is no longer finite after step {state.step}"
+            if stepper.training.non_finite != "rollback":
+                raise TrainingDiverged(f"{text}; {SLOWER}")
+            state.roll_back()
+            warn(observers, f"{text}; back to the weights that the epoch began with")
+            return
 
 
 def _score(val_loss: float | None, val_accuracy: float | None) -> tuple[float, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn, optim
 
-from reslab.spec.run import SGD, Adam, AdamW, OptimizerSpec
+from reslab.spec.optimizers import SGD, Adam, AdamW, OptimizerSpec
 
 
 def make_optimizer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from reslab.spec.run import Constant, Cosine, MultiStep, OneCycle, ScheduleSpec, Step
+from reslab.spec.schedules import Constant, Cosine, MultiStep, OneCycle, ScheduleSpec, Step
 
 
 def learning_rate(

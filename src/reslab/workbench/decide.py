@@ -12,13 +12,8 @@ from reslab.engine.memory import free_memory, memory_of
 from reslab.engine.need import StepNeed, choose_checkpoint_segments, choose_micro_batches
 from reslab.errors import UserError
 from reslab.models.create import find_net
-from reslab.spec.run import (
-    DataSpec,
-    EngineSpec,
-    ModelSpec,
-    ScheduleSpec,
-    TrainingSpec,
-)
+from reslab.spec.run import DataSpec, EngineSpec, ModelSpec, TrainingSpec
+from reslab.spec.schedules import ScheduleSpec
 from reslab.spec.text import Document
 
 # Below this side, in pixels, the imagenet stem would leave too little to see.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
-from reslab.engine.machine import inspect_machine
 from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.metrics import Metrics, compute_metrics
 from reslab.runs.environment import describe_environment, differences
@@ -117,7 +116,7 @@ def _foreign(run: Run) -> list[str]:
     """What is otherwise here than where the run was made."""
     if not run.folder.has(ENVIRONMENT):
         return []
-    now = describe_environment(asdict(inspect_machine()))
+    now = describe_environment()
     odd = differences(run.folder.read_json(ENVIRONMENT), now)
     if not odd:
         return []

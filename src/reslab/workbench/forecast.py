@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from types import ModuleType
 
+from reslab.engine.memory import peak_bytes
 from reslab.engine.need import LIBRARIES
 from reslab.inference.eager import compute_logits, usual_batch
 from reslab.training.observers import Forecast
@@ -13,12 +12,6 @@ from reslab.training.plan import Budget
 from reslab.training.rehearsal import rehearse
 from reslab.training.stepper import Stepper
 from reslab.workbench.resolve import Prepared, evaluation_batch, normaliser_of
-
-resource: ModuleType | None
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
 
 # What pictures and page took on two cores.
 _REPORT_SECONDS = 3.0
@@ -64,14 +57,6 @@ def forecast(
         peak_bytes=None if (peak := peak_bytes()) is None else peak + LIBRARIES,
     )
     return told, budget
-
-
-def peak_bytes() -> int | None:
-    """The most memory that this process has used so far; None where it cannot be asked."""
-    if resource is None:
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
 
 
 def _seconds_an_image(stepper: Stepper, prepared: Prepared) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from reslab.data.catalog import open_source
@@ -134,7 +134,7 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
 
 def _note_environment(run: Run) -> list[str]:
     """Write down where the run goes on; returns what differs from where it was begun."""
-    now = describe_environment(asdict(inspect_machine()))
+    now = describe_environment()
     then = run.folder.read_json(ENVIRONMENT) if run.folder.has(ENVIRONMENT) else {}
     odd = differences(then, now)
     resumed = [*then.get("resumed", []), now]

@@ -21,10 +21,12 @@ from reslab.data.source import DataSource
 from reslab.engine.runtime import Runtime
 from reslab.errors import ReslabError
 from reslab.runs.checkpoint import Checkpoint, Checkpoints
+from reslab.runs.history import without_times
 from reslab.spec.run import RunSpec
 from reslab.training.fit import begin, fit
 from reslab.training.rehearsal import rehearse
 from reslab.training.saver import Saver
+from reslab.training.state import history_in
 from reslab.workbench.resolve import Prepared, resolve, train_batches
 from reslab.workbench.resume import prepare_again
 from reslab.workbench.run import Run
@@ -35,8 +37,6 @@ _STEPS = 4
 
 # Validation images that are enough to choose a best epoch by.
 _VALIDATION = 200
-
-_TIMES = {"seconds", "images_per_second"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,10 +193,7 @@ def _differences(a: Checkpoint, b: Checkpoint) -> list[str]:
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     """What is no tensor, times left out."""
     facts = {name: value for name, value in checkpoint.facts.items() if name != "watch"}
-    facts["history"] = [
-        {key: value for key, value in record.items() if key not in _TIMES}
-        for record in checkpoint.facts["history"]
-    ]
+    facts["history"] = [without_times(record) for record in history_in(checkpoint)]
     return facts
 
 

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from reslab.data.source import DataSource
-from reslab.engine.machine import inspect_machine
+from reslab.engine.memory import peak_bytes
 from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, UserError
 from reslab.evaluation.metrics import compute_metrics
@@ -33,7 +33,7 @@ from reslab.training.fit import FitResult, StopRequestedError, Validate, begin, 
 from reslab.training.observers import Observer, warn
 from reslab.training.saver import Saver
 from reslab.workbench.evaluate import evaluate_run
-from reslab.workbench.forecast import forecast, peak_bytes
+from reslab.workbench.forecast import forecast
 from reslab.workbench.recorder import Recorder
 from reslab.workbench.reporting import draw_run, store_evaluation
 from reslab.workbench.resolve import (
@@ -98,7 +98,7 @@ def train(
         else:
             folder = RunFolder.create(Path(out), text)
         with locked(folder.path):
-            folder.write_json(ENVIRONMENT, describe_environment(asdict(inspect_machine())))
+            folder.write_json(ENVIRONMENT, describe_environment())
             recorder = Recorder(folder)
             for choice in prepared.choices:
                 recorder.log(f"{choice.setting} {choice.value}: {choice.reason}")
