@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,10 @@ class Training:
             optimizer = optim.SGD(model.parameters(), lr=0.001, momentum=0.9, fused=True)
             if self._case.way == "reslab":
                 make_gradients(model)  # as reslab.training.fit does with segments
+            # Whose gradients are kept, as those of nets in segments are.
+            runtime = replace(
+                self._runtime, checkpoint_segments=1 if self._case.way == "reslab" else 0
+            )
             seconds = []
             for _ in range(1 + steps):
                 began = time.perf_counter()
@@ -113,8 +117,7 @@ class Training:
                     self._images_NCHW,
                     self._labels_N,
                     label_smoothing=0.0,
-                    autocast=self._runtime.autocast(),
-                    keep_gradients=self._case.way == "reslab",
+                    runtime=runtime,
                 )
                 seconds.append(time.perf_counter() - began)
         return {"seconds": seconds[1:], "bytes": peak_bytes() - idle}
@@ -132,7 +135,7 @@ class Training:
                 self._images_NCHW[:2],
                 self._labels_N[:2],
                 label_smoothing=0.0,
-                autocast=self._runtime.autocast(),
+                runtime=self._runtime,
             )
 
     def _forward(self, model: ResNet) -> nn.Module:

@@ -106,11 +106,10 @@ def _train(prepared: Prepared, steps: int, out: Path) -> dict[str, Any]:
             outcome = train_step(
                 model,
                 optimizer,
-                runtime.place_images(batch.images_NCHW),
-                runtime.place(batch.labels_N),
+                batch.images_NCHW,
+                batch.labels_N,
                 label_smoothing=0.0,
-                autocast=runtime.autocast(),
-                keep_gradients=True,
+                runtime=runtime,
             )
             losses.append(outcome.loss.item())
             seconds.append(time.perf_counter() - began)

@@ -5,7 +5,8 @@
     ReslabError            anything that reslab raises on purpose; exit code 1
     ├── UserError          the input is at fault and the text says how to mend it; exit code 2
     ├── TrainingDiverged   something is no longer finite; exit code 1
-    └── Interrupted        the user stopped the run and what was done is saved; exit code 130
+    ├── Interrupted        the user stopped the run and what was done is saved; exit code 130
+    └── StepTooLargeError, StopRequestedError: signals within ``reslab.training``
 """
 
 from __future__ import annotations

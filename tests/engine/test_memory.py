@@ -63,6 +63,18 @@ def test_what_the_cpus_allocator_says_is_understood():
         torch.empty(2**60)
     assert is_out_of_memory(caught.value)
     assert not is_out_of_memory(RuntimeError("shapes differ"))
+    for said in (
+        "CUDA error: out of memory",
+        "CUDA ran out of memory outside PyTorch's allocator",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "GET was unable to find an engine to execute this computation",
+        "MPS backend out of memory (MPS allocated: 8 GB)",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
+        "std::bad_alloc",
+    ):
+        assert is_out_of_memory(RuntimeError(said)), said
+    assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(KeyError("can't allocate memory"))
 
 

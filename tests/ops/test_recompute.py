@@ -149,6 +149,23 @@ def test_statistics_are_put_back_even_where_something_fails():
     assert [id(buffer) for buffer in model.buffers()] == buffers
 
 
+def test_norms_keep_their_own_buffers_where_memory_is_too_short_for_the_copies(monkeypatch):
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3))
+    before = {name: id(buffer) for name, buffer in model.named_buffers()}
+    clone, calls = torch.Tensor.clone, []
+
+    def fail(tensor):
+        calls.append(1)
+        if len(calls) == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return clone(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "clone", fail)
+    with pytest.raises(torch.OutOfMemoryError), StatisticsLeftAlone([model]):
+        raise AssertionError("not reached")
+    assert {name: id(buffer) for name, buffer in model.named_buffers()} == before
+
+
 def test_a_batch_that_is_not_finite_leaves_no_second_trace():
     model = chain(1)
     with StatisticsLeftAlone([model]):

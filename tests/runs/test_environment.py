@@ -16,6 +16,7 @@ from reslab.runs.environment import (
     differences,
     package_version,
     source_commit,
+    source_tree,
 )
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -62,7 +63,7 @@ def test_it_tells_where_a_run_was_made(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["reslab", "train", "--seed", "1"])
     told = describe_environment()
     assert set(told) == {
-        "started", "command", "python", "platform", "packages", "commit", "machine",
+        "started", "command", "python", "platform", "packages", "commit", "source", "machine",
     }  # fmt: skip
     assert told["command"] == ["reslab", "train", "--seed", "1"]
     assert told["machine"] == asdict(inspect_machine())
@@ -136,7 +137,7 @@ def test_a_change_outside_the_package_does_not_count(checkout):
 
 THERE = {
     "packages": {"torch": "2.14.1", "rich": "14"},
-    "commit": "a" * 40,
+    "source": "a",
     "machine": {"cpu": "X", "cuda": None, "features": {"amx_bf16": True}},
 }
 
@@ -147,9 +148,9 @@ THERE = {
         ({"packages": {"torch": "2.15.0"}}, ["torch was 2.14.1 and is 2.15.0"]),
         ({"packages": {"torch": "2.14.1", "rich": "15"}}, []),
         ({"packages": {}}, []),
-        ({"commit": "b" * 40}, [f"reslab's commit was {'a' * 12} and is {'b' * 12}"]),
-        ({"commit": "a" * 40 + "-dirty"}, []),
-        ({"commit": None}, []),
+        ({"source": "b"}, ["reslab's source was a and is b"]),
+        ({"source": "a with changes"}, ["reslab's source was a and is a with changes"]),
+        ({"source": None, "commit": "c"}, []),
         ({"machine": {"cpu": "Y"}}, ["cpu was X and is Y"]),
         (
             {"machine": {"cpu": "X", "features": {"amx_bf16": False}}},
@@ -161,3 +162,18 @@ THERE = {
 def test_what_may_change_results_is_told(changed, told):
     assert differences(THERE, THERE | changed) == told
     assert differences(THERE, THERE) == []
+
+
+@needs_git
+def test_the_source_is_that_of_the_package_alone(checkout):
+    before = source_tree()
+    assert len(before) == 40
+    (checkout / "README").write_text("x")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "-m", "elsewhere")
+    assert source_tree() == before
+    (checkout / "src" / "reslab" / "training" / "fit.py").write_text("# changed\n")
+    assert source_tree() == f"{before} with changes"
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "-m", "here")
+    assert source_tree() not in (before, f"{before} with changes")

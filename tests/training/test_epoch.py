@@ -104,8 +104,8 @@ def test_images_are_called_what_they_were_published_as():
 @pytest.mark.parametrize("harm", BREAK)
 def test_a_skipped_step_is_counted_told_and_changes_nothing(harm):
     watch = Warned()
-    stepper = harm(start(non_finite="skip"), {3, 6})
-    result = fit(stepper, observers=[watch])
+    stepper = harm(start(non_finite="skip", observers=[watch]), {3, 6})
+    result = fit(stepper)
     assert (result.left_out, result.steps) == (2, 2 * STEPS)
     assert len(watch.texts) == 2
     assert watch.texts[1].startswith(BREAK[harm]) and watch.texts[1].endswith("6 was left out")
@@ -124,8 +124,8 @@ def test_a_skipped_step_is_counted_told_and_changes_nothing(harm):
 
 def test_a_roll_back_begins_the_epoch_anew_after_the_step():
     watch = Warned()
-    stepper = break_loss(start(non_finite="rollback"), {7})
-    fit(stepper, observers=[watch])
+    stepper = break_loss(start(non_finite="rollback", observers=[watch]), {7})
+    fit(stepper)
     assert "back to the weights that the epoch began with; step 7 was left out" in watch.texts[0]
 
     twin = start()
@@ -171,8 +171,8 @@ def test_an_update_that_no_loss_has_shown_yet_is_told_or_taken_back():
     with pytest.raises(TrainingDiverged, match=f"fc.weight is no longer finite after step {STEPS}"):
         fit(break_last_update(start(), 1))
     watch = Warned()
-    stepper = break_last_update(start(non_finite="rollback"), 2)
-    fit(stepper, observers=[watch])
+    stepper = break_last_update(start(non_finite="rollback", observers=[watch]), 2)
+    assert fit(stepper).left_out == 1
     assert "back to the weights that the epoch began with" in watch.texts[0]
     twin = start()
     twin.state.model.train()
@@ -181,6 +181,20 @@ def test_an_update_that_no_loss_has_shown_yet_is_told_or_taken_back():
     found = tensors_of(stepper.state.model, stepper.state.optimizer)
     wanted = tensors_of(twin.state.model, twin.state.optimizer)
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_epochs_that_all_break_end_training():
+    stepper = start(batches=tiny_batches(steps=1), non_finite="rollback", epochs=MOST_LEFT_OUT + 2)
+    update = stepper.state.optimizer.step
+
+    def spoil():
+        update()
+        with torch.no_grad():
+            stepper.state.model.fc.weight[0] = math.nan
+
+    stepper.state.optimizer.step = spoil
+    with pytest.raises(TrainingDiverged, match=f"the {MOST_LEFT_OUT}th step in a row"):
+        fit(stepper)
 
 
 def test_a_whole_epoch_counts_each_image_once():

@@ -89,8 +89,9 @@ def run(model=None, *, batches=None, runtime=RUNTIME, steps=STEPS, **options):
     model = model or tiny_model()
     given = {key: options.pop(key) for key in ("validate", "should_stop") if key in options}
     diary = Diary()
-    stepper = begin(model, batches or tiny_batches(steps), tiny_training(**options), runtime)
-    result = fit(stepper, observers=[diary], **given)
+    batches = batches or tiny_batches(steps)
+    stepper = begin(model, batches, tiny_training(**options), runtime, observers=[diary])
+    result = fit(stepper, **given)
     return model, result, diary
 
 
@@ -196,7 +197,7 @@ def test_observers_are_told_in_turn_and_get_the_model():
             super().on_epoch(record, model, is_best)
 
     model, watchers = tiny_model(), [Named("a"), Named("b")]
-    fit(begin(model, tiny_batches(), tiny_training(), RUNTIME), observers=watchers)
+    fit(begin(model, tiny_batches(), tiny_training(), RUNTIME, observers=watchers))
     assert order == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
     assert all(seen is model for watcher in watchers for seen in watcher.models)
 
@@ -292,7 +293,7 @@ def test_divergence_is_seen_before_the_epoch_is_recorded():
     diary = Diary()
     with pytest.raises(TrainingDiverged, match=r"at step 2 \(epoch 1, "):
         training = tiny_training(lr=1e30, schedule=Constant())
-        fit(begin(tiny_model(), tiny_batches(), training, RUNTIME), observers=[diary])
+        fit(begin(tiny_model(), tiny_batches(), training, RUNTIME, observers=[diary]))
     assert diary.epochs == []
     assert all(math.isfinite(record.loss) for record in diary.steps)
 

@@ -28,8 +28,8 @@ def start(
     batches=None,
     segments=0,
     micro_batches=1,
-    most_parts=None,
-    warn=print,
+    most_parts=1,
+    observers=(),
     **training,
 ):
     runtime = Runtime(
@@ -46,7 +46,7 @@ def start(
         tiny_training(**training),
         runtime,
         most_parts=most_parts,
-        warn=warn,
+        observers=observers,
     )
 
 
@@ -191,14 +191,14 @@ def test_saving_disturbs_nothing(tmp_path):
 
 
 def test_rolling_back_gives_the_weights_that_the_epoch_began_with():
-    stepper = start(non_finite="rollback")
     seen = []
 
     class Watch(NullObserver):
         def on_epoch(self, record, model, is_best):
             seen.append(copies(tensors_of(model, stepper.state.optimizer)))
 
-    fit(stepper, observers=[Watch()])
+    stepper = start(non_finite="rollback", observers=[Watch()])
+    fit(stepper)
     stepper.state.roll_back()
     found = tensors_of(stepper.state.model, stepper.state.optimizer)
     assert all(torch.equal(seen[0][name], found[name]) for name in found)

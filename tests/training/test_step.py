@@ -1,4 +1,3 @@
-import contextlib
 import copy
 
 import pytest
@@ -7,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn, optim
 
 from reslab.engine.runtime import Runtime
-from reslab.errors import UserError
+from reslab.errors import ReslabError
 from reslab.models.blocks import BasicBlock
 from reslab.models.resnet import ResNet
 from reslab.training.step import StepTooLargeError, train_step
@@ -40,7 +39,7 @@ def step(
         images,
         labels,
         label_smoothing=label_smoothing,
-        autocast=Runtime(precision=precision).autocast(),
+        runtime=Runtime(precision=precision),
         micro_batches=micro_batches,
     )
 
@@ -165,7 +164,7 @@ def test_the_result_holds_no_graph(model):
         IMAGES,
         LABELS,
         label_smoothing=0.0,
-        autocast=contextlib.nullcontext(),
+        runtime=Runtime(),
     )
     assert result.loss.shape == result.hits.shape == ()
     assert not result.loss.requires_grad
@@ -266,5 +265,5 @@ def test_an_optimiser_without_memory_is_told(model, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(optimizer, "step", fail)
-    with pytest.raises(UserError, match="too little memory for what the optimiser keeps"):
+    with pytest.raises(ReslabError, match="too little memory for what the optimiser keeps"):
         step(model, optimizer)

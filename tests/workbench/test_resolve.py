@@ -15,7 +15,7 @@ from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import build
 from reslab.workbench import decide
-from reslab.workbench.resolve import build_model, normaliser_of, resolve
+from reslab.workbench.resolve import build_model, normaliser_of, resolve, warn_of_shortage
 
 
 def source(n: int, size: int = 8, classes: int = 2, channels: int = 1) -> reslab.ArraySource:
@@ -140,6 +140,10 @@ def test_what_was_asked_for_beside_the_memory_there_is_is_warned_about(
         monkeypatch.setattr(room, "free_memory", lambda device: 2**28)
     (told,) = resolve(asked).warnings
     assert "of 0.2 GiB that are free: the training may be killed" in told
+    prepared = resolve(asked)
+    on_gpu = prepared.run.engine.model_copy(update={"device": "cuda"})
+    run = prepared.run.model_copy(update={"engine": on_gpu})
+    assert warn_of_shortage(run, prepared.need) == []
     with pytest.raises(UserError, match="too little memory for this training"):
         resolve(RunSpec())
 
@@ -150,7 +154,7 @@ def test_that_batches_are_cut_is_said_aloud(monkeypatch: pytest.MonkeyPatch) -> 
     prepared = resolve(reslab.recipe(training={"batch_size": 1024}))
     assert prepared.run.engine.micro_batches > 1
     (told,) = prepared.warnings
-    assert "batch norm sees" in told
+    assert "batch norm, where there is any, sees" in told
 
 
 def test_every_option_of_the_net_reaches_it() -> None:

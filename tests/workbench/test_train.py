@@ -17,6 +17,7 @@ from torch import nn
 
 import reslab
 from reslab.data.source import Images
+from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, TrainingDiverged, UserError
 from reslab.runs.history import EpochRecord
 from reslab.training.observers import NullObserver, StepRecord
@@ -265,3 +266,28 @@ def test_the_fast_recipe_reaches_its_aim(
     run = reslab.train(spec, out=tmp_path / "run")
     assert run.spec.training.epochs <= 8
     assert run.metrics["test"]["last"]["top1"] >= aim
+
+
+def test_that_memory_was_short_stands_in_the_run(
+    tiny_source: reslab.ArraySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Runtime.place_images
+    largest = 4
+
+    def fail(runtime: Runtime, images_NCHW: torch.Tensor) -> torch.Tensor:
+        if len(images_NCHW) > largest and torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return place(runtime, images_NCHW)
+
+    monkeypatch.setattr(Runtime, "place_images", fail)
+    spec = reslab.recipe(model={"name": "resnet18"}, training={"epochs": 1, "batch_size": 16})
+    run = reslab.train(spec, data=tiny_source, out=tmp_path / "run")
+    assert run.metrics["cuts"] == [{"step": 1, "parts": 2}, {"step": 1, "parts": 4}]
+    told = "from step 1 on batches are computed in 4 parts"
+    assert told in (run.path / "log.txt").read_text()
+    assert told in (run.path / "report.html").read_text()
+
+    # resnet18 leaves one value a channel of images this small, so that two are the fewest.
+    largest = 1
+    with pytest.raises(UserError, match="2 of its 16 images at a time"):
+        reslab.train(spec, data=tiny_source, out=tmp_path / "other")

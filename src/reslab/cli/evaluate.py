@@ -41,10 +41,11 @@ def evaluate(
 
         source = open_source(data, root)
     # Of a run that was stopped before its own test, this is it.
-    is_own = data is None and split == "test" and "test" not in loaded.metrics
-    with locked(loaded.path) if is_own else nullcontext():
+    may_be_own = data is None and split == "test" and "test" not in loaded.metrics
+    with locked(loaded.path) if may_be_own else nullcontext():
         result = evaluate_run(loaded, split=split, uses=(use,), source=source, root=root)
-        if is_own:
+        # Asked again: whoever held it before may have tested it.
+        if may_be_own and "test" not in loaded.metrics:
             store_evaluation(loaded, result)
             if loaded.history:
                 draw_run(loaded)

@@ -1,4 +1,4 @@
-"""How much memory there is, and whether an error says that there was too little."""
+"""Memory: how much there is, was used and can be given back, and errors for want of it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ try:
 except ImportError:  # Windows
     resource = None
 
-# What allocators say, in parts, where torch has no error of its own for it: the CPU's and MPS's.
-_TOO_LITTLE = ("can't allocate memory", "backend out of memory")
+# Parts of what is said, in lower case, where memory is short outside of torch's own allocators:
+# by CUDA, MPS, cuBLAS, cuDNN (which finds no engine that fits) and the CPU's on Linux and Windows.
+_TOO_LITTLE = (
+    "out of memory",
+    "alloc_failed",
+    "unable to find an engine to execute this computation",
+    "can't allocate memory",
+    "not enough memory",
+    "std::bad_alloc",
+)
 
 _STATUS = Path("/proc/self/status")
 
@@ -102,7 +110,7 @@ def is_out_of_memory(error: Exception) -> bool:
     (True, False)
     """
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(said in str(error) for said in _TOO_LITTLE)
+        isinstance(error, RuntimeError) and any(said in str(error).lower() for said in _TOO_LITTLE)
     )
 
 

@@ -122,12 +122,12 @@ def choose_micro_batches(asked: int | str, need: StepNeed, *, segments: int, fre
     parts = 1
     while parts < most and need.activations(segments, parts) > room:
         parts = min(2 * parts, most)
-    smallest = need.part_size(parts)
+    seen = need.part_size(parts)
     if need.activations(segments, parts) > room:
         least = need.fixed_bytes + need.activations(segments, parts)
         raise UserError(
             "there is too little memory for this training",
-            expected=f"{_gib(least / _MOST)} for {smallest} images at a time",
+            expected=f"{_gib(least / _MOST)} for {seen} images at a time",
             received=f"{_gib(free)} that are free",
             remedy="choose a smaller net or smaller images, or more engine.checkpoint_segments",
         )
@@ -137,8 +137,8 @@ def choose_micro_batches(asked: int | str, need: StepNeed, *, segments: int, fre
     return Choice(
         setting=setting,
         value=parts,
-        reason=f"{told}: batches are computed in {parts} parts, and batch norm sees "
-        f"{smallest} images at a time",
+        reason=f"{told}: batches are computed in {parts} parts, and batch norm, where there is "
+        f"any, sees {seen} images at a time",
     )
 
 

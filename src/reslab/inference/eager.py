@@ -60,9 +60,9 @@ def compute_logits(
             while done < len(pixels_NCHW):
                 on_batch()
                 batch_NCHW = pixels_NCHW[done : done + size]
-                logits = _try_batch(model, normaliser(batch_NCHW), runtime)
-                if logits is not None:
-                    parts.append(logits)
+                logits_NK = _try_batch(model, normaliser(batch_NCHW), runtime)
+                if logits_NK is not None:
+                    parts.append(logits_NK)
                     done += len(batch_NCHW)
                 elif len(batch_NCHW) == 1:
                     raise UserError(
@@ -75,8 +75,8 @@ def compute_logits(
     finally:
         for module, was_training in modes.items():
             module.training = was_training
-    logits_NK: npt.NDArray[np.float32] = torch.cat(parts).numpy()
-    return logits_NK
+    found_NK: npt.NDArray[np.float32] = torch.cat(parts).numpy()
+    return found_NK
 
 
 def _try_batch(model: nn.Module, images_NCHW: Tensor, runtime: Runtime) -> Tensor | None:

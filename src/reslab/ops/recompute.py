@@ -127,9 +127,14 @@ class StatisticsLeftAlone:
             for norm in root.modules()
             if isinstance(norm, _NormBase) and norm.training
         ]
-        for norm, buffers in self._before:
-            for name, buffer in buffers.items():
-                setattr(norm, name, buffer.clone())
+        # All of them before any is put in place: memory may be too short for the last.
+        copies = [
+            (norm, name, buffer.clone())
+            for norm, buffers in self._before
+            for name, buffer in buffers.items()
+        ]
+        for norm, name, copy in copies:
+            setattr(norm, name, copy)
 
     def __exit__(self, *_: object) -> None:
         """Put the buffers back."""

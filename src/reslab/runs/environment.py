@@ -39,6 +39,7 @@ def describe_environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: package_version(name) for name in PACKAGES},
         "commit": source_commit(),
+        "source": source_tree(),
         "machine": asdict(inspect_machine()),
     }
 
@@ -55,7 +56,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name in _DECIDE_BITS
     ]
     # The version stands still between releases.
-    pairs.append(("reslab's commit", _short(then.get("commit")), _short(now.get("commit"))))
+    pairs.append(("reslab's source", then.get("source"), now.get("source")))
     machines = then.get("machine", {}), now.get("machine", {})
     pairs += [(what, *(machine.get(what) for machine in machines)) for what in _OF_MACHINE]
     features = [machine.get("features", {}) for machine in machines]
@@ -68,10 +69,6 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _short(commit: str | None) -> str | None:
-    return commit and commit[:12]
-
-
 def package_version(name: str) -> str | None:
     """The installed version, or None where it is not installed."""
     try:
@@ -82,13 +79,23 @@ def package_version(name: str) -> str | None:
 
 def source_commit() -> str | None:
     """The git commit of reslab's own source, ``-dirty`` if changed; None in no checkout."""
+    return _describe_source("HEAD")
+
+
+def source_tree() -> str | None:
+    """Likewise of the package alone, which commits elsewhere in the repository leave alone."""
+    found = _describe_source("HEAD:./")
+    return found and found.replace("-dirty", " with changes")
+
+
+def _describe_source(what: str) -> str | None:
     here = Path(__file__).resolve().parent
     try:
-        commit = _git(here, "rev-parse", "HEAD")
+        found = _git(here.parent, "rev-parse", what)
         # A site-packages folder may lie inside someone else's checkout.
         if not _git(here, "ls-files", Path(__file__).name):
             return None
-        return commit + ("-dirty" if _git(here.parent, "status", "--porcelain", "--", ".") else "")
+        return found + ("-dirty" if _git(here.parent, "status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

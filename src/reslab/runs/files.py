@@ -107,7 +107,9 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"{folder} is in use", received="another process that trains this run"
+                f"{folder} is in use",
+                received="another process that trains or evaluates this run",
+                remedy="wait for its end",
             ) from error
         except OSError:
             # File systems without locks: better unguarded than useless.

@@ -139,7 +139,8 @@ class TrainingSpec(Frozen):
     non_finite: Literal["stop", "skip", "rollback"] = Field(
         "stop",
         description="what to do where loss or gradient are not finite: stop; skip the step; or "
-        "skip it and go back to the weights that the epoch began with",
+        "skip it and go back to the weights that the epoch began with, which also undoes an epoch "
+        "whose last update broke the weights",
     )
 
 

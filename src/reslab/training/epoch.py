@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from reslab.errors import TrainingDiverged
-from reslab.training.observers import Observer, StepRecord, warn
+from reslab.errors import TrainingDiverged, UserError
+from reslab.training.observers import StepRecord, warn
 from reslab.training.plan import Budget
 from reslab.training.saver import Saver
 from reslab.training.step import Fault
@@ -48,14 +48,12 @@ class EpochLoop:
 
     Attributes:
         stepper: makes one step.
-        observers: told of steps.
         should_stop: asked after each step but an epoch's last.
         saver: keeps the state on disk; None: nothing does.
         budget: until when training may go on; None: without a limit.
     """
 
     stepper: Stepper
-    observers: Sequence[Observer]
     should_stop: Callable[[], bool]
     saver: Saver | None = None
     budget: Budget | None = None
@@ -99,14 +97,22 @@ class EpochLoop:
     def _step(self, epoch: int) -> None:
         state = self.stepper.state
         rate = state.rate = self.stepper.rate(state.plan.position)
-        outcome = self.stepper.make(epoch, state.epoch_step, rate)
+        try:
+            outcome = self.stepper.make(epoch, state.epoch_step, rate)
+        except UserError:
+            # Memory is too short for the smallest parts, and the state is that before the step.
+            if self.saver is not None:
+                self.saver.save(state)
+            raise
         is_first = state.step == 0
         if outcome.fault is not None:
             self._handle(outcome.fault, epoch, rate)
         else:
             state.losses.append(outcome.loss)
             state.hits.append(outcome.hits)
-            state.left_out_in_a_row = 0
+            if state.epoch_step + 1 < self.stepper.batches.steps_per_epoch:
+                # Of an epoch's last step ``check_weights`` tells whether it came to anything.
+                state.left_out_in_a_row = 0
         if is_first:
             self.stepper.runtime.synchronize()
         state.step += 1
@@ -119,6 +125,29 @@ class EpochLoop:
                 self.budget.apply(state.plan, state.watch.seconds_a_step())
             self._tell(epoch, rate, outcome.loss.item())
 
+    def check_weights(self) -> None:
+        """After an epoch: refuse, or take back, what its last update broke.
+
+        No loss has shown it yet.
+
+        Raises:
+            TrainingDiverged: where it may not be taken back.
+        """
+        state = self.stepper.state
+        for name, tensor in state.model.state_dict().items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                text = f"{name} is no longer finite after step {state.step}"
+                if self.stepper.training.non_finite != "rollback":
+                    raise TrainingDiverged(f"{text}; {SLOWER}")
+                self._count_left_out(text)
+                state.roll_back()
+                warn(
+                    self.stepper.observers,
+                    f"{text}; back to the weights that the epoch began with",
+                )
+                return
+        state.left_out_in_a_row = 0
+
     def _handle(self, fault: Fault, epoch: int, rate: float) -> None:
         """Stop, or leave the step out as the run's settings say; weights are as before it."""
         state, training = self.stepper.state, self.stepper.training
@@ -129,19 +158,25 @@ class EpochLoop:
             images = self.stepper.batches.numbers_of(epoch, state.epoch_step)[list(fault.rows)]
             named = ", ".join(map(str, images[:5])) + (" and more" if len(images) > 5 else "")
             text += f": training images {named}"
-        state.left_out += 1
-        state.left_out_in_a_row += 1
         if training.non_finite == "stop":
+            state.left_out += 1
             remedy = "mend or leave out these images" if fault.rows else SLOWER
             raise TrainingDiverged(f"{text}; {remedy}")
-        if state.left_out_in_a_row == MOST_LEFT_OUT:
-            raise TrainingDiverged(
-                f"{text}, the {MOST_LEFT_OUT}th step in a row to be left out; {SLOWER}"
-            )
+        self._count_left_out(text)
         if training.non_finite == "rollback":
             state.roll_back()
             text += "; back to the weights that the epoch began with"
-        warn(self.observers, f"{text}; step {number} was left out")
+        warn(self.stepper.observers, f"{text}; step {number} was left out")
+
+    def _count_left_out(self, text: str) -> None:
+        """Give training up where too many steps in a row came to nothing."""
+        state = self.stepper.state
+        state.left_out += 1
+        state.left_out_in_a_row += 1
+        if state.left_out_in_a_row >= MOST_LEFT_OUT:
+            raise TrainingDiverged(
+                f"{text}, the {MOST_LEFT_OUT}th step in a row to be left out; {SLOWER}"
+            )
 
     def _tell(self, epoch: int, rate: float, loss: float) -> None:
         state = self.stepper.state
@@ -157,5 +192,5 @@ class EpochLoop:
             images_per_second=images / state.watch.epoch_seconds(),
             seconds_left=state.watch.seconds_a_step() * left,
         )
-        for observer in self.observers:
+        for observer in self.stepper.observers:
             observer.on_step(record)

@@ -15,11 +15,11 @@ from reslab.ops.recompute import make_gradients
 from reslab.runs.history import EpochRecord
 from reslab.spec.resolved import ResolvedTraining
 from reslab.training.epoch import SLOWER, EpochLoop
-from reslab.training.observers import Observer, warn
+from reslab.training.observers import Observer
 from reslab.training.optim import make_optimizer
 from reslab.training.plan import Budget, Plan
 from reslab.training.saver import Saver
-from reslab.training.state import Best, TrainingState, copies
+from reslab.training.state import Best, Cut, TrainingState, copies
 from reslab.training.stepper import Stepper
 
 Validate = Callable[[nn.Module], tuple[float, float]]
@@ -40,7 +40,7 @@ class FitResult:
             None before one has ended.
         steps: optimiser steps made, those left out included.
         left_out: steps left out because loss or gradient were not finite.
-        micro_batches: parts that batches were computed in at the end.
+        cuts: where memory was too short for a step, see ``reslab.training.state.Cut``.
         seconds: of all steps, data and compilation included, validation not.
         compile_seconds: by which the first step was slower than a usual one, if compiled.
         images_per_second: training images over the time of the steps after the first.
@@ -51,7 +51,7 @@ class FitResult:
     best_epoch: int | None
     steps: int
     left_out: int
-    micro_batches: int
+    cuts: tuple[Cut, ...]
     seconds: float
     compile_seconds: float
     images_per_second: float
@@ -64,8 +64,8 @@ def begin(
     training: ResolvedTraining,
     runtime: Runtime,
     *,
-    most_parts: int | None = None,
-    warn: Callable[[str], None] = lambda text: None,
+    most_parts: int = 1,
+    observers: Sequence[Observer] = (),
 ) -> Stepper:
     """All that a training needs for its first step.
 
@@ -74,9 +74,8 @@ def begin(
         batches: the training images.
         training: optimiser, schedule and length.
         runtime: the engine.
-        most_parts: that a batch may be cut into where memory turns out to be short; None: one
-            an image.
-        warn: told of such a cut.
+        most_parts: that a batch may be cut into where memory turns out to be short.
+        observers: told of steps, epochs and whatever should be known, in turn.
 
     Raises:
         UserError: where there are fewer images than a batch has.
@@ -98,16 +97,14 @@ def begin(
     if runtime.checkpoint_segments > 0:
         make_gradients(model)
     plan = Plan(total=training.epochs * batches.steps_per_epoch)
-    state = TrainingState(
-        model=model, optimizer=optimizer, plan=plan, micro_batches=runtime.micro_batches
-    )
+    state = TrainingState(model=model, optimizer=optimizer, plan=plan)
     return Stepper(
         state=state,
         batches=batches,
         training=training,
         runtime=runtime,
-        most_parts=most_parts or batches.batch_size,
-        warn=warn,
+        most_parts=most_parts,
+        observers=observers,
     )
 
 
@@ -115,7 +112,6 @@ def fit(
     stepper: Stepper,
     *,
     validate: Validate | None = None,
-    observers: Sequence[Observer] = (),
     should_stop: Callable[[], bool] = lambda: False,
     saver: Saver | None = None,
     budget: Budget | None = None,
@@ -126,7 +122,6 @@ def fit(
         stepper: see ``begin``.
         validate: gives (loss, accuracy) of the model on validation, or raises
             ``StopRequestedError``; None where there is no validation.
-        observers: told of steps and epochs, in turn.
         should_stop: asked after each step but the very last; True ends training there, with
             the state saved.
         saver: keeps the state on disk, now and then and when training ends.
@@ -136,9 +131,7 @@ def fit(
         TrainingDiverged: where loss, gradient or weights are no longer finite.
     """
     state, runtime = stepper.state, stepper.runtime
-    loop = EpochLoop(
-        stepper=stepper, observers=observers, should_stop=should_stop, saver=saver, budget=budget
-    )
+    loop = EpochLoop(stepper=stepper, should_stop=should_stop, saver=saver, budget=budget)
     interrupted = False
     while state.epoch_step > 0 or not state.plan.done:
         with runtime.own_random_state():
@@ -146,7 +139,7 @@ def fit(
         if totals is None:
             interrupted = True
             break
-        _check_finite(stepper, observers)
+        loop.check_weights()
         try:
             val_loss, val_accuracy = validate(state.model) if validate else (None, None)
         except StopRequestedError:
@@ -175,7 +168,7 @@ def fit(
         )
         state.history.append(record)
         state.epoch_step, state.losses, state.hits = 0, [], []
-        for observer in observers:
+        for observer in stepper.observers:
             observer.on_epoch(record, state.model, is_best)
         if not state.plan.done:
             if should_stop():
@@ -190,7 +183,7 @@ def fit(
         best_epoch=state.best.epoch if state.best else None,
         steps=state.step,
         left_out=state.left_out,
-        micro_batches=state.micro_batches,
+        cuts=tuple(state.cuts),
         seconds=state.watch.seconds(),
         compile_seconds=state.watch.first_step_excess() if runtime.compile else 0.0,
         images_per_second=stepper.batches.batch_size / state.watch.seconds_a_step()
@@ -198,19 +191,6 @@ def fit(
         else 0.0,
         interrupted=interrupted,
     )
-
-
-def _check_finite(stepper: Stepper, observers: Sequence[Observer]) -> None:
-    """Refuse, or take back, what the last update broke, which no loss has shown yet."""
-    state = stepper.state
-    for name, tensor in state.model.state_dict().items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            text = f"{name} is no longer finite after step {state.step}"
-            if stepper.training.non_finite != "rollback":
-                raise TrainingDiverged(f"{text}; {SLOWER}")
-            state.roll_back()
-            warn(observers, f"{text}; back to the weights that the epoch began with")
-            return
 
 
 def _score(val_loss: float | None, val_accuracy: float | None) -> tuple[float, float] | None:

@@ -11,8 +11,8 @@ from reslab.training.stepper import Stepper
 # Steps after the first: at most so many, and no more once there are a few and they took so long.
 _MOST, _FEW, _SECONDS = 20, 4, 1.0
 
-# Where steps are slow one after the first is enough: it differs little from the next.
-_SLOW_SECONDS = 10.0
+# Where steps are slow fewer are enough: one differs little from the next.
+_SLOW_SECONDS = 5.0
 
 
 def rehearse(stepper: Stepper) -> float:
@@ -36,9 +36,8 @@ def rehearse(stepper: Stepper) -> float:
             stepper.runtime.synchronize()
             state.watch.step_done()
             took.append(time.perf_counter() - began)
-            if i >= _FEW and sum(took[1:]) > _SECONDS:
-                break
-            if i >= 1 and sum(took) > _SLOW_SECONDS:
+            so_far = sum(took[1:])
+            if so_far > _SLOW_SECONDS or (i >= _FEW and so_far > _SECONDS):
                 break
     state.watch.end_rehearsal()
     put_tensors(state.model, state.optimizer, before)

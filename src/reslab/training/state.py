@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn, optim
@@ -38,6 +38,27 @@ class Best:
     weights: Mapping[str, Tensor]
 
 
+class Cut(NamedTuple):
+    """Batches were cut because a step found too little memory.
+
+    Attributes:
+        step: the first, counted from 1, that was made so.
+        parts: that batches are computed in from there on.
+    """
+
+    step: int
+    parts: int
+
+
+def describe_cut(cut: Cut) -> str:
+    """In words.
+
+    >>> describe_cut(Cut(step=8, parts=2))
+    'from step 8 on batches are computed in 2 parts'
+    """
+    return f"from step {cut.step} on batches are computed in {cut.parts} parts"
+
+
 @dataclass(kw_only=True)
 class TrainingState:
     """The state of a training; the net and the optimiser are changed in place.
@@ -46,8 +67,7 @@ class TrainingState:
         model: the net.
         optimizer: over its parameters.
         plan: where on the schedule it stands.
-        micro_batches: parts that a batch is computed in; more than the engine's where memory
-            turned out to be short.
+        cuts: where memory turned out to be short for a step.
         watch: time spent so far.
         step: optimiser steps made, those left out for a fault included.
         epoch_step: those of the epoch that has begun, which is not in ``history``.
@@ -64,7 +84,7 @@ class TrainingState:
     model: nn.Module
     optimizer: optim.Optimizer
     plan: Plan
-    micro_batches: int = 1
+    cuts: list[Cut] = field(default_factory=list)
     watch: Stopwatch = field(default_factory=Stopwatch)
     step: int = 0
     epoch_step: int = 0
@@ -87,7 +107,7 @@ class TrainingState:
             "epoch_step": self.epoch_step,
             "history": [asdict(record) for record in self.history],
             "left_out": [self.left_out, self.left_out_in_a_row],
-            "micro_batches": self.micro_batches,
+            "cuts": self.cuts,
             "plan": asdict(self.plan),
             "rate": self.rate,
             "watch": self.watch.readings(),
@@ -109,8 +129,8 @@ class TrainingState:
         self.history = history_in(checkpoint)
         self.best = best_in(checkpoint)
         self.left_out, self.left_out_in_a_row = facts["left_out"]
-        # Checkpoints from before it could change do not have it.
-        self.micro_batches = facts.get("micro_batches", self.micro_batches)
+        # Checkpoints from before batches could be cut do not have it.
+        self.cuts = [Cut(*cut) for cut in facts.get("cuts", ())]
         self.plan = Plan(**facts["plan"])
         self.watch.resume(facts["watch"])
         self.start = _without_prefix(checkpoint.tensors, _START)

@@ -1,13 +1,13 @@
 """One optimiser step: the only copy of forward, loss, backward and update.
 
-Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns, ``K`` classes.
+Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns, ``K`` classes,
+``P`` parts of a batch.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
 from reslab.engine.memory import is_out_of_memory
-from reslab.errors import ReslabError, UserError
+from reslab.engine.runtime import Runtime
+from reslab.errors import ReslabError
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,7 @@ def train_step(
     labels_N: Tensor,
     *,
     label_smoothing: float,
-    autocast: AbstractContextManager[object],
-    keep_gradients: bool = False,
+    runtime: Runtime,
     micro_batches: int = 1,
     buffers: Buffers | None = None,
 ) -> StepResult:
@@ -92,19 +92,21 @@ def train_step(
     Args:
         model: the net.
         optimizer: over its parameters.
-        images_NCHW: normalised images.
+        images_NCHW: normalised images, wherever they are.
         labels_N: their classes.
         label_smoothing: share of the target that is spread over all classes.
-        autocast: the context of the forward pass; the loss is computed in fp32 whatever it is.
-        keep_gradients: use the tensors of the gradients again instead of making them anew.
+        runtime: where and in what precision the forward pass is made; the loss is computed in
+            fp32 whatever it is. With checkpoint segments the tensors of the gradients are used
+            again instead of made anew.
         micro_batches: parts of the batch that are computed one after the other, to spare
             memory. The gradient is that of the whole batch, but norms see a part each.
         buffers: of this net, made once for all steps; None: made here.
 
     Raises:
         StepTooLargeError: where there is too little memory.
-        UserError: where the optimiser lacks it, after which weights may be of two steps.
+        ReslabError: where the optimiser lacks it, after which weights may be of two steps.
     """
+    keep_gradients = runtime.checkpoint_segments > 0
     buffers = buffers or Buffers(model)
     buffers.keep()
     optimizer.zero_grad(set_to_none=not keep_gradients)
@@ -114,7 +116,7 @@ def train_step(
             images_NCHW.tensor_split(micro_batches),
             labels_N.tensor_split(micro_batches),
             label_smoothing=label_smoothing,
-            autocast=autocast,
+            runtime=runtime,
         )
         fault = None if _finite(result.loss, model) else _diagnose(model, images_NCHW, result.loss)
         failed = False
@@ -135,9 +137,9 @@ def train_step(
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(
-            "there is too little memory for what the optimiser keeps of each weight",
-            remedy="choose a smaller net, or end what else uses the memory",
+        raise ReslabError(
+            "there is too little memory for what the optimiser keeps of each weight; choose a "
+            "smaller net, or end what else uses the memory"
         ) from error
     return result
 
@@ -148,21 +150,22 @@ def _differentiate(
     labels_PN: Sequence[Tensor],
     *,
     label_smoothing: float,
-    autocast: AbstractContextManager[object],
+    runtime: Runtime,
 ) -> StepResult:
     """The loss of a batch in ``P`` parts, and its gradient, one part after the other."""
     losses, hits = [], []
     total = sum(map(len, labels_PN))
     for images, labels in zip(images_PNCHW, labels_PN, strict=True):
-        with autocast:
-            logits_NK = model(images)
-        loss = F.cross_entropy(logits_NK.float(), labels, label_smoothing=label_smoothing)
+        images_NCHW, labels_N = runtime.place_images(images), runtime.place(labels)
+        with runtime.autocast():
+            logits_NK = model(images_NCHW)
+        loss = F.cross_entropy(logits_NK.float(), labels_N, label_smoothing=label_smoothing)
         if len(labels_PN) > 1:
             loss = loss * (len(labels) / total)
         loss.backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         with torch.no_grad():
-            hits.append((logits_NK.argmax(dim=1) == labels).sum())
+            hits.append((logits_NK.argmax(dim=1) == labels_N).sum())
     return StepResult(_sum(losses), _sum(hits))
 
 

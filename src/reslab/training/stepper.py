@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 
-from reslab.data.batches import Batch, TrainBatches
+from reslab.data.batches import TrainBatches
 from reslab.engine.memory import release
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
 from reslab.spec.resolved import ResolvedTraining
+from reslab.training.observers import Observer, warn
 from reslab.training.optim import set_learning_rate
 from reslab.training.schedule import learning_rate
-from reslab.training.state import TrainingState
+from reslab.training.state import Cut, TrainingState, describe_cut
 from reslab.training.step import Buffers, StepResult, StepTooLargeError, train_step
 
 
@@ -28,19 +30,24 @@ class Stepper:
         training: schedule and loss.
         runtime: the engine.
         most_parts: that a batch may be cut into where memory turns out to be short.
-        warn: told of such a cut.
+        observers: told of the training.
     """
 
     state: TrainingState
     batches: TrainBatches
     training: ResolvedTraining
     runtime: Runtime
-    most_parts: int
-    warn: Callable[[str], None]
+    most_parts: int = 1
+    observers: Sequence[Observer] = ()
 
     def __post_init__(self) -> None:
         self._model = self.runtime.compiled(self.state.model)
         self._buffers = Buffers(self.state.model)
+
+    @property
+    def micro_batches(self) -> int:
+        """Parts that a batch is computed in."""
+        return self.state.cuts[-1].parts if self.state.cuts else self.runtime.micro_batches
 
     def rate(self, position: float) -> float:
         """The learning rate at a position of the schedule."""
@@ -63,39 +70,40 @@ class Stepper:
         set_learning_rate(self.state.optimizer, rate)
         batch = self.batches.batch(epoch, i)
         while True:
-            try:
-                return self._try(batch, self.batches.draws_seed(epoch, i))
-            except StepTooLargeError:
-                self._cut()
-
-    def _try(self, batch: Batch, seed: int) -> StepResult:
-        torch.manual_seed(seed)
-        return train_step(
-            self._model,
-            self.state.optimizer,
-            self.runtime.place_images(batch.images_NCHW),
-            self.runtime.place(batch.labels_N),
-            label_smoothing=self.training.label_smoothing,
-            autocast=self.runtime.autocast(),
-            keep_gradients=self.runtime.checkpoint_segments > 0,
-            micro_batches=self.state.micro_batches,
-            buffers=self._buffers,
-        )
+            torch.manual_seed(self.batches.draws_seed(epoch, i))
+            with suppress(StepTooLargeError):
+                return train_step(
+                    self._model,
+                    self.state.optimizer,
+                    batch.images_NCHW,
+                    batch.labels_N,
+                    label_smoothing=self.training.label_smoothing,
+                    runtime=self.runtime,
+                    micro_batches=self.micro_batches,
+                    buffers=self._buffers,
+                )
+            self._cut()
 
     def _cut(self) -> None:
         """Let batches be computed in twice as many parts."""
-        parts, images = self.state.micro_batches, self.batches.batch_size
+        parts, images = self.micro_batches, self.batches.batch_size
         if parts >= self.most_parts:
             raise UserError(
                 f"there is too little memory on {self.runtime.device} for a step with "
                 f"{-(-images // parts)} of its {images} images at a time",
-                remedy="choose a smaller net or smaller images, more engine.checkpoint_segments, "
-                "or end what else uses the memory",
+                remedy="end what else uses the memory, or train anew with a smaller net, smaller "
+                "images or more engine.checkpoint_segments",
             )
         release(self.runtime.device)
-        self.state.micro_batches = min(2 * parts, self.most_parts)
-        self.warn(
-            f"memory was too short for a step: from step {self.state.step + 1} on batches are "
-            f"computed in {self.state.micro_batches} parts, with the same gradient scale; batch "
-            f"norm sees {-(-images // self.state.micro_batches)} images at a time"
+        parts = min(2 * parts, self.most_parts)
+        self.state.cuts.append(Cut(self.state.step + 1, parts))
+        if self.runtime.compile:
+            # Compiled anew for the new size alone, as a process that resumes it would.
+            torch.compiler.reset()
+            self._model = self.runtime.compiled(self.state.model)
+        warn(
+            self.observers,
+            f"memory was too short for a step: {describe_cut(self.state.cuts[-1])}, with the same "
+            f"gradient scale; batch norm, where there is any, sees {-(-images // parts)} images "
+            "at a time",
         )

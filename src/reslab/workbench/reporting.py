@@ -27,6 +27,7 @@ from reslab.runs.folder import (
     REPORT,
     SPEC,
 )
+from reslab.training.state import Cut, describe_cut
 from reslab.workbench.evaluate import Evaluation
 from reslab.workbench.run import Run
 
@@ -161,6 +162,10 @@ def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:
         notes.append("It was not tested.")
     if run.spec.facts.val_images == 0:
         notes.append("It was trained without validation, so that best and last are the same.")
+    notes += [
+        f"Memory was too short for a step: {describe_cut(Cut(**cut))}."
+        for cut in metrics.get("cuts", ())
+    ]
     openings = len(run.folder.read_openings())
     if openings > 1:
         notes.append(

@@ -41,7 +41,7 @@ class Prepared:
         validation: the images to choose by; none where ``run.facts.val_images`` is 0.
         need: the memory that a step needs.
         choices: what was decided of the engine, with reasons.
-        warnings: what of it whoever trains should know.
+        warnings: what whoever trains should know of memory.
     """
 
     run: ResolvedRun
@@ -211,7 +211,7 @@ def measure_need(model: Document, card: DataCard, crop: int, batch_size: int) ->
 def warn_of_shortage(run: ResolvedRun, need: StepNeed) -> list[str]:
     """A warning where a step as the run has it may take more memory than is free now."""
     # On a GPU a step that does not fit fails, and its batch is cut then.
-    if run.engine.device == "cuda":
+    if run.engine.device != "cpu":
         return []
     told = shortage(
         need,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from reslab.data.catalog import open_source
@@ -87,13 +86,14 @@ def resume(
             spent = _seconds_spent(checkpoint) + time.perf_counter() - began
             left = spec.training.time_limit - spent
         return carry_out(
-            replace(prepared, warnings=(*warnings, *prepared.warnings)),
+            prepared,
             model,
             runtime,
             recorder,
             observers,
             checkpoint=checkpoint,
             seconds_left=left,
+            warnings=warnings,
         )
 
 

@@ -167,6 +167,7 @@ def _train_part(prepared: Prepared, folder: Path, cut: int | None) -> None:
     found, _ = checkpoints.load()
     with runtime.active():
         model = initial_model(run, runtime)
+        # Batches are not cut here: that would be another training, and nobody to tell.
         stepper = begin(model, train_batches(prepared), run.training, runtime)
         if found is not None:
             stepper.state.restore(found)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +115,7 @@ def carry_out(
     *,
     checkpoint: Checkpoint | None = None,
     seconds_left: float | None = None,
+    warnings: Sequence[str] = (),
 ) -> Run:
     """Train, test and report in a folder that this process holds, from the start or on.
 
@@ -127,6 +127,7 @@ def carry_out(
         observers: others to be told.
         checkpoint: where to go on; None: at the first step.
         seconds_left: until the run has to be complete; None: no limit.
+        warnings: what they are told first.
 
     Raises:
         TrainingDiverged, Interrupted: as ``train``.
@@ -135,7 +136,7 @@ def carry_out(
     run = Run(folder, prepared.run)
     watching = [recorder, *observers]
     with raise_on_signals(), _status_of_failure(recorder):
-        for text in prepared.warnings:
+        for text in (*warnings, *prepared.warnings):
             warn(watching, text)
         # Of the interruption that is now over.
         folder.remove(METRICS)
@@ -152,7 +153,7 @@ def carry_out(
             prepared.run.training,
             runtime,
             most_parts=prepared.need.most_parts,
-            warn=partial(warn, watching),
+            observers=watching,
         )
         if checkpoint is not None:
             stepper.state.restore(checkpoint)
@@ -170,7 +171,6 @@ def carry_out(
             result = fit(
                 stepper,
                 validate=validator(prepared, runtime, should_stop),
-                observers=watching,
                 should_stop=should_stop,
                 saver=Saver(save, prepared.run.checkpoint.every_seconds),
                 budget=budget,
@@ -287,7 +287,7 @@ def _summary(status: str, result: FitResult) -> dict[str, Any]:
         "epochs": len(result.history),
         "steps": result.steps,
         "left_out_steps": result.left_out,
-        "micro_batches": result.micro_batches,
+        "cuts": [cut._asdict() for cut in result.cuts],
         "best_epoch": result.best_epoch,
         "train_seconds": result.seconds,
         "compile_seconds": result.compile_seconds,
