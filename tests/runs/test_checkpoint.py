@@ -170,7 +170,7 @@ def test_a_format_of_tomorrow_is_told(store, monkeypatch):
     monkeypatch.setattr("reslab.runs.checkpoint.FORMAT", 99)
     store.save(checkpoint(1))
     monkeypatch.undo()
-    with pytest.raises(UserError, match="expected format 1, received 99"):
+    with pytest.raises(UserError, match="expected format 2, received 99"):
         store.load()
 
 

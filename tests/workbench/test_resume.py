@@ -110,6 +110,21 @@ def test_changed_settings_are_refused(stopped: Path, tiny_source: reslab.ArraySo
         reslab.resume(stopped, data=tiny_source)
 
 
+def test_a_setting_that_is_added_later_is_no_change(
+    stopped: Path,
+    whole: reslab.Run,
+    tiny_source: reslab.ArraySource,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Checkpoints(stopped / "checkpoint")
+    found, _ = store.load()
+    assert found is not None
+    # As a reslab that had no such setting would have written it.
+    del found.facts["settings"]["training"]["non_finite"]
+    store.save(found)
+    assert equal(reslab.resume(stopped, data=tiny_source), whole)
+
+
 def test_a_resumed_run_that_fails_says_so(stopped: Path, tiny_source: reslab.ArraySource) -> None:
     class Fails(NullObserver):
         def on_step(self, record: StepRecord) -> None:

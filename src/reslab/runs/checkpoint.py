@@ -26,7 +26,7 @@ from reslab.runs.files import cannot_write, write_parts
 _FACTS = "reslab-checkpoint"
 
 # Of what a checkpoint holds; files of another format are told and not read.
-FORMAT = 1
+FORMAT = 2
 
 # The format's names of what a net or an optimiser may hold.
 _DTYPES = {

@@ -15,12 +15,14 @@ from reslab.runs.checkpoint import Checkpoint, Checkpoints
 from reslab.runs.environment import describe_environment, differences
 from reslab.runs.files import check_space, locked
 from reslab.runs.folder import ENVIRONMENT
+from reslab.spec.resolved import ResolvedRun, upgrade
+from reslab.spec.text import build
 from reslab.training.observers import Observer
 from reslab.training.state import best_in, history_in
 from reslab.workbench.recorder import Recorder
 from reslab.workbench.resolve import Prepared, measure_need, split_again, warn_of_shortage
 from reslab.workbench.run import Run, load_run
-from reslab.workbench.train import carry_out, initial_model, room_needed, settings_digest
+from reslab.workbench.train import carry_out, initial_model, room_needed
 
 
 def resume(
@@ -62,7 +64,7 @@ def resume(
             return run
         run.folder.complete()
         checkpoint, damaged = Checkpoints(run.folder.checkpoints).load()
-        if checkpoint is not None and checkpoint.facts["settings"] != settings_digest(spec):
+        if checkpoint is not None and _settings_in(checkpoint, path) != spec:
             raise UserError(
                 f"the settings of {run.path} were changed since its checkpoint was written",
                 remedy=f"put run.yaml back, or train anew with --config {run.path / 'run.yaml'}",
@@ -130,6 +132,11 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
         need=need,
         warnings=tuple(warn_of_shortage(spec, need)),
     )
+
+
+def _settings_in(checkpoint: Checkpoint, path: str | Path) -> ResolvedRun:
+    """The settings that it was made with; those that reslab has had since are at their defaults."""
+    return build(ResolvedRun, upgrade(checkpoint.facts["settings"], f"a checkpoint of {path}"))
 
 
 def _note_environment(run: Run) -> list[str]:

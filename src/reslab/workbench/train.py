@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -141,7 +140,7 @@ def carry_out(
         # Of the interruption that is now over.
         folder.remove(METRICS)
         checkpoints = Checkpoints(folder.checkpoints, prepared.run.checkpoint.keep)
-        settings = settings_digest(prepared.run)
+        settings = prepared.run.model_dump(mode="json")
 
         def save(checkpoint: Checkpoint) -> None:
             facts = {**checkpoint.facts, "settings": settings}
@@ -226,11 +225,6 @@ def _status_of_failure(recorder: Recorder) -> Iterator[None]:
                 f"interrupted; go on with `reslab train --resume {folder.path}`"
             ) from error
         raise
-
-
-def settings_digest(run: ResolvedRun) -> str:
-    """What ties a checkpoint to the settings that it was made with."""
-    return hashlib.sha256(run.model_dump_json().encode()).hexdigest()
 
 
 def room_needed(model: nn.Module, run: ResolvedRun) -> int:
