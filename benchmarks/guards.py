@@ -18,9 +18,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import reslab
 from measure import describe_machine
 from reslab.runs.checkpoint import Checkpoints
 
@@ -40,11 +42,11 @@ class Tells(NullObserver):
         print("reslab:", text, file=sys.stderr)
 
 rng = np.random.default_rng(0)
-images = rng.integers(0, 256, (1100, 28, 28)).astype(np.uint8)
-source = reslab.ArraySource(images, rng.integers(0, 10, 1100))
+images = rng.integers(0, 256, (600, 28, 28)).astype(np.uint8)
+source = reslab.ArraySource(images, rng.integers(0, 10, 600))
 spec = reslab.recipe(
     model={"name": "resnet50"},
-    training={"epochs": 1, "batch_size": 1024},
+    training={"epochs": 1, "batch_size": 512},
     data={"validation": 50},
 )
 try:
@@ -68,20 +70,29 @@ def main() -> None:
         folder = Path(made)
         whole = folder / "whole"
         _train([*SMALL, "--out", str(whole)])
-        results = [
-            _too_small(folder / "small"),
-            _in_mid_run(folder / "full", "the disk is filled in mid-run", _fill, _empty, whole),
-            _in_mid_run(
+        cases = [
+            partial(_too_small, folder / "small"),
+            partial(
+                _in_mid_run, folder / "full", "the disk is filled in mid-run", _fill, _empty, whole
+            ),
+            partial(
+                _in_mid_run,
                 folder / "ro",
                 "the disk is made read-only in mid-run",
-                lambda path: _remount(path, "ro"),
-                lambda path: _remount(path, "rw"),
+                partial(_remount, how="ro"),
+                partial(_remount, how="rw"),
                 whole,
             ),
-            *(_short_memory(folder, mib) for mib in arguments.mib),
+            *(partial(_short_memory, folder, mib) for mib in arguments.mib),
         ]
-    for result in results:
-        print(f"{'held' if result['held'] else 'FAILED'}: {result['case']}: {result['said']}")
+        results = []
+        for case in cases:
+            result = case()
+            results.append(result)
+            print(
+                f"{'held' if result['held'] else 'FAILED'}: {result['case']}: {result['said']}",
+                flush=True,
+            )
     document = {"machine": describe_machine(), "cases": results}
     arguments.out.write_text(json.dumps(document, indent=1) + "\n")
     if not all(result["held"] for result in results):
@@ -149,10 +160,10 @@ def _short_memory(folder: Path, mib: int) -> dict[str, Any]:
         used = int(peak.read_text())
     parts = None
     if done.returncode == 0:
-        parts = json.loads((run / "metrics.json").read_text())["micro_batches"]
+        parts = reslab.load_run(run).spec.engine.micro_batches
     said = done.stderr.strip().splitlines()
     return {
-        "case": f"{mib} MiB for resnet50 with batches of 1024",
+        "case": f"{mib} MiB for resnet50 with batches of 512",
         "code": done.returncode,
         "parts": parts,
         "peak_mib": used // MIB,
