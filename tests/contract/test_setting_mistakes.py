@@ -121,6 +121,11 @@ def test_all_faults_are_told_at_once(capsys: pytest.CaptureFixture[str], tmp_pat
 MISFITS = {
     "crop": (("data.augment.crop=99",), "data.augment.crop"),
     "cutout": (("data.augment.cutout=9",), "data.augment.cutout"),
+    "patience without validation": (
+        ("training.patience=2", "data.validation=0"),
+        "training.patience",
+    ),
+    "min_delta without patience": (("training.min_delta=0.1",), "training.min_delta"),
     "a validation of less than an image": (("data.validation=0.0001",), "data.validation"),
     "late milestone": (
         ("training.epochs=5", "training.schedule=multistep", "training.schedule.milestones=[9]"),

@@ -42,7 +42,9 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "data.augment.pad": ((), "2"),
     "data.augment.crop": ((), "7"),
     "data.augment.flip": ((), "true"),
+    "data.augment.trivial": ((), "true"),
     "data.augment.cutout": ((), "3"),
+    "data.augment.erasing": ((), "0.5"),
     "model.name": ((), "resnet20"),
     "model.shortcut": ((), "B"),
     "model.stem": ((), "imagenet"),
@@ -76,6 +78,14 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "training.schedule=onecycle warmup": ((), "0.5"),
     "training.schedule=onecycle start": ((), "0.5"),
     "training.schedule=onecycle final": ((), "0.5"),
+    "training.l1": ((), "0.01"),
+    "training.l2": ((), "0.1"),
+    "training.clip_norm": ((), "0.1"),
+    "training.mixup": ((), "0.4"),
+    "training.cutmix": ((), "1.0"),
+    "training.ema": ((), "0.9"),
+    "training.patience": (("training.epochs=4", "training.lr=1e-7"), "1"),
+    "training.min_delta": (("training.epochs=4", "training.patience=1"), "0.9"),
     "training.label_smoothing": ((), "0.3"),
     "engine.precision": (("engine.precision=fp32",), "bf16"),
     "engine.memory_format": (("engine.memory_format=channels_last",), "contiguous"),
@@ -117,7 +127,7 @@ def observe(overrides: tuple[str, ...]) -> dict[str, Any]:
     for record in history:
         del record["seconds"], record["images_per_second"]
     return {
-        "weights": weights_to_bytes(model),
+        "weights": weights_to_bytes(stepper.state.judged),
         "strides": strides,
         "segments": [stage.segments for stage in model.stages()],
         "threads": threads,

@@ -1,9 +1,17 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.transforms import v2
 
-from reslab.data.augment import augment, crop_and_flip, cutout
+from reslab.data.augment import (
+    augment,
+    crop_and_flip,
+    draw_rectangles,
+    erase,
+    trivial_augment,
+)
 
 
 def bytes_of(*shape, seed=0):
@@ -26,11 +34,11 @@ def slow_crop_and_flip(pixels, pad, size, offsets, flips):
     return out
 
 
-def slow_cutout(pixels, side, centres, fill):
+def slow_erase(pixels, first, sizes, fill):
     out = pixels.copy()
-    for i, (row, column) in enumerate(centres):
-        for r in range(row - side // 2, row - side // 2 + side):
-            for c in range(column - side // 2, column - side // 2 + side):
+    for i, ((row, column), (rows, columns)) in enumerate(zip(first, sizes, strict=True)):
+        for r in range(row, row + rows):
+            for c in range(column, column + columns):
                 if 0 <= r < pixels.shape[2] and 0 <= c < pixels.shape[3]:
                     for channel in range(pixels.shape[1]):
                         out[i, channel, r, c] = fill[channel]
@@ -75,24 +83,56 @@ def test_crop_and_flip_is_the_slow_one(problem):
 
 
 @st.composite
-def cutouts(draw):
+def erasings(draw):
     n, channels = draw(st.integers(1, 3)), draw(st.sampled_from([1, 3]))
     height, width = draw(st.integers(1, 6)), draw(st.integers(1, 6))
-    centres = [
-        (draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))) for _ in range(n)
-    ]
+    first = [(draw(st.integers(-4, 5)), draw(st.integers(-4, 5))) for _ in range(n)]
+    sizes = [(draw(st.integers(0, 8)), draw(st.integers(0, 8))) for _ in range(n)]
     fill = bytes_of(channels, seed=draw(st.integers(0, 9)))
-    return bytes_of(n, channels, height, width), draw(st.integers(0, 8)), centres, fill
+    return bytes_of(n, channels, height, width), first, sizes, fill
 
 
-@given(cutouts())
+@given(erasings())
 @settings(deadline=None, max_examples=80)
-def test_cutout_is_the_slow_one(problem):
-    pixels, side, centres, fill = problem
+def test_erasing_is_the_slow_one(problem):
+    pixels, first, sizes, fill = problem
     pixels.flags.writeable = False
-    out = cutout(pixels, side=side, centres_N2=np.array(centres), fill_C=fill)
-    assert np.array_equal(out, slow_cutout(pixels, side, centres, fill))
+    out = erase(pixels, first_N2=np.array(first), sizes_N2=np.array(sizes), fill_C=fill)
+    assert np.array_equal(out, slow_erase(pixels, first, sizes, fill))
     assert out.dtype == np.uint8
+
+
+def test_rectangles_have_the_areas_and_shapes_of_the_paper():
+    n, size = 4000, 100
+    first, sizes = draw_rectangles(np.random.default_rng(0), n, size=size, probability=1.0)
+    assert (first >= 0).all() and (first + sizes <= size).all()
+    share = sizes.prod(axis=1) / size**2
+    assert 0.018 < share.min() < 0.03 and 0.31 < share.max() < 0.34
+    aspect = sizes[:, 0] / sizes[:, 1]
+    assert 0.28 < aspect.min() < 0.33 and 3.0 < aspect.max() < 3.6
+    assert abs(np.median(aspect) - 1) < 0.1
+    _, spared = draw_rectangles(np.random.default_rng(0), n, size=size, probability=0.25)
+    drawn = spared.any(axis=1)
+    assert 0.22 < drawn.mean() < 0.28
+    # Whether an image is spared moves no other draw.
+    assert np.array_equal(spared[drawn], sizes[drawn])
+    for small in (1, 2, 3):
+        first, sizes = draw_rectangles(np.random.default_rng(1), 50, size=small, probability=1.0)
+        assert (sizes >= 1).all() and (first + sizes <= small).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_trivial_augment_is_that_of_torchvision_image_by_image(channels):
+    pixels = bytes_of(12, channels, 9, 9)
+    state = torch.get_rng_state()
+    out = trivial_augment(pixels, 5)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert out.dtype == np.uint8 and out.shape == pixels.shape
+    assert np.array_equal(out, trivial_augment(pixels, 5))
+    assert not np.array_equal(out, trivial_augment(pixels, 6))
+    torch.manual_seed(5)
+    first = v2.TrivialAugmentWide()(torch.from_numpy(pixels[0])).numpy()
+    assert np.array_equal(out[0], first)
 
 
 @pytest.mark.parametrize(
@@ -107,11 +147,33 @@ def test_cutout_is_the_slow_one(problem):
         (9, (1, 2), 16),
     ],
 )
-def test_at_the_border_the_square_is_cut_off(side, centre, hidden):
-    pixels = np.zeros((1, 1, 4, 4), np.uint8)
+def test_the_centre_of_a_cutout_lies_anywhere_and_the_rest_is_cut_off(side, centre, hidden):
+    class Drawn:
+        """A generator whose third draw, of the centres, is known."""
+
+        def __init__(self):
+            self.rng, self.calls = np.random.default_rng(0), 0
+
+        def integers(self, *arguments):
+            self.calls += 1
+            return np.array([centre]) if self.calls == 3 else self.rng.integers(*arguments)
+
+        def __getattr__(self, name):
+            return getattr(self.rng, name)
+
     fill = np.array([9], np.uint8)
-    out = cutout(pixels, side=side, centres_N2=np.array([centre]), fill_C=fill)
+    pixels = np.zeros((1, 1, 4, 4), np.uint8)
+    out = augment(pixels, Drawn(), pad=0, crop=4, flip=False, cutout_side=side, fill_C=fill)
     assert np.sum(out == 9) == hidden
+
+
+def test_what_came_later_leaves_the_older_draws_as_they_were():
+    pixels = bytes_of(6, 1, 8, 8)
+    plain = augmented(pixels, pad=2, crop=8, flip=True, cutout_side=3)
+    erased = augmented(pixels, pad=2, crop=8, flip=True, cutout_side=3, erasing=1.0)
+    changed = erased != plain
+    assert changed.any()
+    assert (erased[changed] == 200).all()
 
 
 def augmented(pixels, seed=0, **options):

@@ -60,7 +60,7 @@ def timeless(result):
 
 
 def states_equal(a, b):
-    a, b = (tensors_of(s.state.model, s.state.optimizer) for s in (a, b))
+    a, b = (s.state.tensors() for s in (a, b))
     assert a.keys() == b.keys()
     return all(torch.equal(a[name], b[name]) and a[name].dtype == b[name].dtype for name in a)
 
@@ -84,8 +84,19 @@ def cut(stepper, store, after, **options):
         {"optimizer": AdamW(), "segments": 2},
         {"non_finite": "rollback"},
         {"micro_batches": 3},
+        {"ema": 0.7, "non_finite": "rollback"},
+        {"mixup": 0.4, "cutmix": 1.0, "l1": 1e-3, "l2": 0.01, "clip_norm": 0.5, "ema": 0.9},
     ],
-    ids=["sgd", "no momentum", "adam", "adamw in segments", "rollback", "in parts"],
+    ids=[
+        "sgd",
+        "no momentum",
+        "adam",
+        "adamw in segments",
+        "rollback",
+        "in parts",
+        "averaged, rollback",
+        "mixed, penalised, clipped, averaged",
+    ],
 )
 @pytest.mark.parametrize("after", range(1, 3 * STEPS))
 def test_it_goes_on_from_every_step(tmp_path, after, options):

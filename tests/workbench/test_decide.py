@@ -14,6 +14,7 @@ from reslab.workbench.decide import (
     decide_engine,
     decide_model,
     decide_training,
+    doubt_augmentation,
 )
 
 CARDS = {card.name: card for card in DATASETS}
@@ -84,12 +85,12 @@ def test_augmentation_that_cannot_be_is_refused(augment: AugmentSpec, text: str)
 
 
 def test_training_as_numbers() -> None:
-    decided = decide_training(TrainingSpec(), 55_000)
+    decided = decide_training(TrainingSpec(), 55_000, 5000)
     assert decided == {"epochs": 8, "batch_size": 256, "lr": pytest.approx(0.4)}
     asked = TrainingSpec(epochs=3, batch_size=7, lr=0.5)
-    assert decide_training(asked, 55_000) == {"epochs": 3, "batch_size": 7, "lr": 0.5}
+    assert decide_training(asked, 55_000, 5000) == {"epochs": 3, "batch_size": 7, "lr": 0.5}
     with pytest.raises(UserError, match=r"larger than the 5 training images"):
-        decide_training(asked, 5)
+        decide_training(asked, 5, 0)
 
 
 @pytest.mark.parametrize(("size", "stem", "shortcut"), [(95, "small", "B"), (96, "imagenet", "B")])
@@ -100,3 +101,12 @@ def test_the_net_follows_the_image_size(size: int, stem: str, shortcut: str) -> 
     assert decide_model(asked, size)["stem"] == "small"
     assert decide_model(asked, size)["shortcut"] == "C"
     assert decided.keys() == ModelSpec.model_fields.keys()
+
+
+def test_augmentation_that_changes_what_images_mean_is_doubted() -> None:
+    both = {"flip": True, "trivial": True}
+    assert doubt_augmentation(both, CARDS["cifar10"]) == []
+    told = doubt_augmentation(both, CARDS["digits"])
+    assert [text.split()[0] for text in told] == ["data.augment.flip", "data.augment.trivial"]
+    assert all("which changes what those of digits mean" in text for text in told)
+    assert doubt_augmentation({"flip": False, "trivial": False}, CARDS["digits"]) == []

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
+from torchvision.transforms import v2
 
 Pixels = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -43,27 +45,61 @@ def crop_and_flip(
     return cropped_NCSS
 
 
-def cutout(pixels_NCHW: Pixels, *, side: int, centres_N2: Integers, fill_C: Pixels) -> Pixels:
-    """Grey out one square of each image; where it leaves the image it is cut off.
+def trivial_augment(pixels_NCHW: Pixels, seed: int) -> Pixels:
+    """One of 14 changes for each image, with a strength of its own.
+
+    torch's own generator is left as it was.
 
     Args:
         pixels_NCHW: the images.
-        side: of the square, in pixels.
-        centres_N2: (row, column) of each square's centre.
-        fill_C: what each channel is filled with.
+        seed: of all draws.
 
-    Source: DeVries and Taylor, arXiv 1708.04552.
+    Source: Müller and Hutter, arXiv 2103.10158; torchvision's implementation.
+    """
+    policy = v2.TrivialAugmentWide()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        changed = [policy(image_CHW) for image_CHW in torch.from_numpy(pixels_NCHW)]
+    return torch.stack(changed).numpy()
+
+
+def erase(pixels_NCHW: Pixels, *, first_N2: Integers, sizes_N2: Integers, fill_C: Pixels) -> Pixels:
+    """Grey out one rectangle of each image; where it leaves the image it is cut off.
+
+    Args:
+        pixels_NCHW: the images.
+        first_N2: (row, column) of each rectangle's upper left corner.
+        sizes_N2: its rows and columns; 0 hides nothing.
+        fill_C: what each channel is filled with.
     """
     height, width = pixels_NCHW.shape[2:]
-    first_N2 = centres_N2 - side // 2
-    rows_NH = _within(np.arange(height), first_N2[:, :1], side)
-    columns_NW = _within(np.arange(width), first_N2[:, 1:], side)
+    rows_NH = _within(np.arange(height), first_N2[:, :1], sizes_N2[:, :1])
+    columns_NW = _within(np.arange(width), first_N2[:, 1:], sizes_N2[:, 1:])
     hidden_N1HW = (rows_NH[:, :, None] & columns_NW[:, None, :])[:, None]
     return np.where(hidden_N1HW, fill_C[:, None, None], pixels_NCHW)
 
 
-def _within(line: Integers, first_N1: Integers, side: int) -> Booleans:
-    inside: Booleans = (line >= first_N1) & (line < first_N1 + side)
+def draw_rectangles(
+    rng: np.random.Generator, n: int, *, size: int, probability: float
+) -> tuple[Integers, Integers]:
+    """Corners and sizes (N, 2) of random erasing: 2 to 33 % of the area, sides 3:10 to 10:3.
+
+    Those of images that are spared have no size. A rectangle that would be longer than the
+    image is as long as the image.
+
+    Source: Zhong et al., arXiv 1708.04896, with the ranges of torchvision.
+    """
+    spared_N = rng.random(n) >= probability
+    area_N = rng.uniform(0.02, 0.33, n) * size**2
+    aspect_N = np.exp(rng.uniform(np.log(0.3), np.log(10 / 3), n))
+    sides_N2 = np.stack([np.sqrt(area_N * aspect_N), np.sqrt(area_N / aspect_N)], axis=1)
+    sizes_N2 = np.clip(np.rint(sides_N2).astype(np.int64), 1, size)
+    first_N2 = rng.integers(0, size - sizes_N2 + 1)
+    return first_N2, np.where(spared_N[:, None], 0, sizes_N2)
+
+
+def _within(line: Integers, first_N1: Integers, sides_N1: Integers) -> Booleans:
+    inside: Booleans = (line >= first_N1) & (line < first_N1 + sides_N1)
     return inside
 
 
@@ -74,10 +110,15 @@ def augment(
     pad: int,
     crop: int,
     flip: bool,
-    cutout_side: int,
+    trivial: bool = False,
+    cutout_side: int = 0,
+    erasing: float = 0.0,
     fill_C: Pixels,
 ) -> Pixels:
-    """Draw for every sample and apply: crop, flip, cutout. The same ``rng`` state, the same batch.
+    """Draw for every sample and apply: crop, flip, TrivialAugment, cutout, random erasing.
+
+    The same ``rng`` state, the same batch. Cutout (DeVries and Taylor, arXiv 1708.04552) is the
+    erasing of a square whose centre may lie anywhere, so that a part of it may lie outside.
 
     Every draw is made whether it is used or not, so that switching one augmentation off
     leaves the draws of the others as they were.
@@ -96,6 +137,18 @@ def augment(
         pixels_NCHW = crop_and_flip(
             pixels_NCHW, pad=pad, size=crop, offsets_N2=offsets_N2, flips_N=flips_N
         )
+    # Drawn after those above, which were there first and stay what they were.
+    first_N2, sizes_N2 = draw_rectangles(rng, n, size=crop, probability=erasing)
+    seed = int(rng.integers(2**63))
+    if trivial:
+        pixels_NCHW = trivial_augment(pixels_NCHW, seed)
     if cutout_side:
-        pixels_NCHW = cutout(pixels_NCHW, side=cutout_side, centres_N2=centres_N2, fill_C=fill_C)
+        pixels_NCHW = erase(
+            pixels_NCHW,
+            first_N2=centres_N2 - cutout_side // 2,
+            sizes_N2=np.full((n, 2), cutout_side),
+            fill_C=fill_C,
+        )
+    if erasing:
+        pixels_NCHW = erase(pixels_NCHW, first_N2=first_N2, sizes_N2=sizes_N2, fill_C=fill_C)
     return pixels_NCHW

@@ -41,10 +41,13 @@ class TrainBatches:
         pad: see ``reslab.data.augment.augment``.
         crop: side of the images that come out.
         flip: whether half of the images are mirrored.
+        trivial: whether each image is changed by TrivialAugment.
         cutout: side of the greyed-out square; 0 for none.
+        erasing: probability of a greyed-out rectangle.
         order_seed: of the shuffling.
         augmentation_seed: of what augmentation draws.
         numbers: what the images are called when one has to be named; None: their positions.
+        classes: how many there are; 0: up to the highest label.
     """
 
     images: Images
@@ -53,15 +56,23 @@ class TrainBatches:
     pad: int = 0
     crop: int
     flip: bool = False
+    trivial: bool = False
     cutout: int = 0
+    erasing: float = 0.0
     order_seed: int = 0
     augmentation_seed: int = 0
     numbers: npt.NDArray[np.intp] | None = None
+    classes: int = 0
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in an epoch."""
         return len(self.images) // self.batch_size
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the labels."""
+        return self.classes or int(self.images.labels_N.max()) + 1
 
     def positions(self, epoch: int, step: int) -> npt.NDArray[np.intp]:
         """Which of ``images`` a step sees."""
@@ -83,7 +94,9 @@ class TrainBatches:
             pad=self.pad,
             crop=self.crop,
             flip=self.flip,
+            trivial=self.trivial,
             cutout_side=self.cutout,
+            erasing=self.erasing,
             fill_C=self.normaliser.mean_pixel(),
         )
         return pixels_NCHW, torch.from_numpy(self.images.labels_N[chosen])

@@ -27,6 +27,8 @@ class StepNeed:
         batch_size: images of a batch.
         least: images that the net must see at a time, which batch norm may need to be two.
         image_bytes: activations of one image where all are kept for the backward.
+        copies: numbers that are held of each parameter: weight, gradient, up to two of the
+            optimiser, the best weight so far, and perhaps an average.
         parameters: of the net, in numbers.
         convolutions: of the net's residual branches, which decide how many segments are usual.
     """
@@ -34,6 +36,7 @@ class StepNeed:
     batch_size: int
     least: int
     image_bytes: int
+    copies: int = 5
     parameters: int
     convolutions: int
 
@@ -41,10 +44,9 @@ class StepNeed:
     def fixed_bytes(self) -> int:
         """Bytes that a training holds besides activations and images.
 
-        Weights, gradients, up to two numbers that an optimiser keeps of each weight, the best
-        weights so far; and the libraries that evaluation and report load.
+        The libraries that evaluation and report load are among them.
         """
-        return 5 * 4 * self.parameters + LIBRARIES
+        return self.copies * 4 * self.parameters + LIBRARIES
 
     @property
     def most_parts(self) -> int:

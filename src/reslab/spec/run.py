@@ -33,8 +33,16 @@ class AugmentSpec(Frozen):
     flip: bool | Auto = Field(
         "auto", description="mirror half of the images; auto: where the data set allows it"
     )
+    trivial: bool = Field(
+        False,
+        description="one of 14 changes of colour or shape for each image, drawn with its strength: "
+        "TrivialAugment",
+    )
     cutout: Annotated[int, Field(ge=0)] = Field(
         0, description="side of a square that is greyed out at random, in pixels; 0: none"
+    )
+    erasing: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="probability that a rectangle of any shape is greyed out; 0: none"
     )
 
 
@@ -128,6 +136,38 @@ class TrainingSpec(Frozen):
         False, description="let weight decay pull batch-norm parameters and biases too"
     )
     schedule: ScheduleSpec = OneCycle()
+    l1: NonNegative = Field(
+        0.0, description="times the sum of the weights' magnitudes, added to the loss"
+    )
+    l2: NonNegative = Field(
+        0.0,
+        description="times half the sum of the weights' squares, added to the loss; unlike "
+        "weight_decay under adamw, it is part of the gradient",
+    )
+    clip_norm: Positive | None = Field(
+        None, description="longest gradient, longer ones are scaled down to it; null: none is"
+    )
+    mixup: NonNegative = Field(
+        0.0, description="blend images of a batch in shares from Beta(mixup, mixup); 0: none"
+    )
+    cutmix: NonNegative = Field(
+        0.0,
+        description="paste a rectangle of another image, its area from Beta(cutmix, cutmix); 0: "
+        "none; with mixup: the one or the other for each batch",
+    )
+    ema: Fraction = Field(
+        0.0,
+        description="judge and keep a running average of the weights, of which each step leaves "
+        "this share; 0: the weights themselves",
+    )
+    patience: Count | None = Field(
+        None,
+        description="end training when validation has not become better for so many epochs; null: "
+        "never",
+    )
+    min_delta: Fraction = Field(
+        0.0, description="by how much accuracy must rise to count as better for patience"
+    )
     label_smoothing: Fraction = Field(
         0.1, description="share of the target spread evenly over all classes"
     )

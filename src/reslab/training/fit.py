@@ -18,6 +18,7 @@ from reslab.training.epoch import SLOWER, EpochLoop
 from reslab.training.observers import Observer
 from reslab.training.optim import make_optimizer
 from reslab.training.plan import Budget, Plan
+from reslab.training.regularise import WeightAverage, has_stalled
 from reslab.training.saver import Saver
 from reslab.training.state import Best, Cut, TrainingState, copies
 from reslab.training.stepper import Stepper
@@ -44,6 +45,7 @@ class FitResult:
         seconds: of all steps, data and compilation included, validation not.
         compile_seconds: by which the first step was slower than a usual one, if compiled.
         images_per_second: training images over the time of the steps after the first.
+        stopped_early: whether it ended because validation no longer became better.
         interrupted: whether it was asked to stop and did so before its end.
     """
 
@@ -56,6 +58,7 @@ class FitResult:
     compile_seconds: float
     images_per_second: float
     interrupted: bool
+    stopped_early: bool
 
 
 def begin(
@@ -97,7 +100,8 @@ def begin(
     if runtime.checkpoint_segments > 0:
         make_gradients(model)
     plan = Plan(total=training.epochs * batches.steps_per_epoch)
-    state = TrainingState(model=model, optimizer=optimizer, plan=plan)
+    average = WeightAverage(model, training.ema) if training.ema else None
+    state = TrainingState(model=model, optimizer=optimizer, plan=plan, average=average)
     return Stepper(
         state=state,
         batches=batches,
@@ -133,7 +137,7 @@ def fit(
     state, runtime = stepper.state, stepper.runtime
     loop = EpochLoop(stepper=stepper, should_stop=should_stop, saver=saver, budget=budget)
     interrupted = False
-    while state.epoch_step > 0 or not state.plan.done:
+    while state.epoch_step > 0 or not (state.plan.done or _is_hopeless(stepper)):
         with runtime.own_random_state():
             totals = loop.run()
         if totals is None:
@@ -141,7 +145,7 @@ def fit(
             break
         loop.check_weights()
         try:
-            val_loss, val_accuracy = validate(state.model) if validate else (None, None)
+            val_loss, val_accuracy = validate(state.judged) if validate else (None, None)
         except StopRequestedError:
             interrupted = True
             break
@@ -154,7 +158,7 @@ def fit(
         before = None if state.best is None else state.best.score
         is_best = score is None or before is None or score > before
         if is_best:
-            state.best = Best(epoch, score, copies(state.model.state_dict()))
+            state.best = Best(epoch, score, copies(state.judged.state_dict()))
         record = EpochRecord(
             epoch=epoch,
             step=state.step,
@@ -169,8 +173,8 @@ def fit(
         state.history.append(record)
         state.epoch_step, state.losses, state.hits = 0, [], []
         for observer in stepper.observers:
-            observer.on_epoch(record, state.model, is_best)
-        if not state.plan.done:
+            observer.on_epoch(record, state.judged, is_best)
+        if not (state.plan.done or _is_hopeless(stepper)):
             if should_stop():
                 interrupted = True
                 break
@@ -190,6 +194,15 @@ def fit(
         if state.step
         else 0.0,
         interrupted=interrupted,
+        stopped_early=not interrupted and not state.plan.done,
+    )
+
+
+def _is_hopeless(stepper: Stepper) -> bool:
+    """Whether validation has not become better for as long as the settings have patience."""
+    patience = stepper.training.patience
+    return patience is not None and has_stalled(
+        stepper.state.history, patience=patience, min_delta=stepper.training.min_delta
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 
-from reslab.training.state import copies, put_tensors, tensors_of
+from reslab.training.state import copies
 from reslab.training.stepper import Stepper
 
 # Steps after the first: at most so many, and no more once there are a few and they took so long.
@@ -25,7 +25,7 @@ def rehearse(stepper: Stepper) -> float:
         Seconds that a step takes after the first.
     """
     state = stepper.state
-    before = copies(tensors_of(state.model, state.optimizer))
+    before = copies(state.tensors())
     state.model.train()
     state.watch.start_rehearsal()
     took: list[float] = []
@@ -40,6 +40,6 @@ def rehearse(stepper: Stepper) -> float:
             if so_far > _SLOW_SECONDS or (i >= _FEW and so_far > _SECONDS):
                 break
     state.watch.end_rehearsal()
-    put_tensors(state.model, state.optimizer, before)
+    state.put(before)
     # The second is often slow too, and others may be at work on the machine.
     return statistics.median(took[1:])

@@ -17,9 +17,10 @@ from reslab.errors import UserError
 from reslab.runs.checkpoint import Checkpoint
 from reslab.runs.history import EpochRecord
 from reslab.training.plan import Plan
+from reslab.training.regularise import WeightAverage
 from reslab.training.stopwatch import Stopwatch
 
-_NET, _OPTIMIZER, _BEST, _START = "net.", "optimizer.", "best.", "start."
+_NET, _OPTIMIZER, _AVERAGE, _BEST, _START = "net.", "optimizer.", "average.", "best.", "start."
 _LOSSES, _HITS = "epoch.losses", "epoch.hits"
 
 
@@ -67,6 +68,7 @@ class TrainingState:
         model: the net.
         optimizer: over its parameters.
         plan: where on the schedule it stands.
+        average: of the weights, which is judged in their place; None: they are judged themselves.
         cuts: where memory turned out to be short for a step.
         watch: time spent so far.
         step: optimiser steps made, those left out for a fault included.
@@ -84,6 +86,7 @@ class TrainingState:
     model: nn.Module
     optimizer: optim.Optimizer
     plan: Plan
+    average: WeightAverage | None = None
     cuts: list[Cut] = field(default_factory=list)
     watch: Stopwatch = field(default_factory=Stopwatch)
     step: int = 0
@@ -97,9 +100,26 @@ class TrainingState:
     left_out_in_a_row: int = 0
     start: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def judged(self) -> nn.Module:
+        """The net that is validated, kept and tested."""
+        return self.model if self.average is None else self.average.model
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What steps change: net, optimiser, average; the live tensors."""
+        return tensors_of(self.model, self.optimizer, self.average)
+
+    def put(self, tensors: Mapping[str, Tensor]) -> None:
+        """Give it back what ``tensors`` took.
+
+        Raises:
+            UserError: as ``put_tensors``.
+        """
+        put_tensors(self.model, self.optimizer, tensors, self.average)
+
     def checkpoint(self) -> Checkpoint:
         """All of it; the tensors are the live ones, to be written before the next step."""
-        tensors = tensors_of(self.model, self.optimizer)
+        tensors = self.tensors()
         tensors |= {_START + name: tensor for name, tensor in self.start.items()}
         if self.losses:
             tensors[_LOSSES], tensors[_HITS] = torch.stack(self.losses), torch.stack(self.hits)
@@ -123,7 +143,7 @@ class TrainingState:
         Raises:
             UserError: where it is of another net or optimiser.
         """
-        put_tensors(self.model, self.optimizer, checkpoint.tensors)
+        self.put(checkpoint.tensors)
         facts = checkpoint.facts
         self.step, self.epoch_step = checkpoint.step, facts["epoch_step"]
         self.history = history_in(checkpoint)
@@ -143,11 +163,11 @@ class TrainingState:
 
     def keep_start(self) -> None:
         """Remember net and optimiser as they are."""
-        self.start = copies(tensors_of(self.model, self.optimizer))
+        self.start = copies(self.tensors())
 
     def roll_back(self) -> None:
         """Give net and optimiser what ``keep_start`` remembered; the rest goes on."""
-        put_tensors(self.model, self.optimizer, self.start)
+        self.put(self.start)
 
 
 def history_in(checkpoint: Checkpoint) -> list[EpochRecord]:
@@ -164,19 +184,26 @@ def best_in(checkpoint: Checkpoint) -> Best | None:
     return Best(told["epoch"], score, _without_prefix(checkpoint.tensors, _BEST))
 
 
-def tensors_of(model: nn.Module, optimizer: optim.Optimizer) -> dict[str, Tensor]:
-    """The net's parameters and buffers and what the optimiser keeps of each parameter."""
+def tensors_of(
+    model: nn.Module, optimizer: optim.Optimizer, average: WeightAverage | None = None
+) -> dict[str, Tensor]:
+    """The net's parameters and buffers, what the optimiser keeps of each, and their average."""
     tensors = {_NET + name: tensor for name, tensor in model.state_dict().items()}
     for i, parameter in enumerate(_parameters(optimizer)):
         for key, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
                 tensors[f"{_OPTIMIZER}{i}.{key}"] = value
+    if average is not None:
+        tensors |= {_AVERAGE + name: tensor for name, tensor in average.tensors().items()}
     return tensors
 
 
 @torch.no_grad()
 def put_tensors(
-    model: nn.Module, optimizer: optim.Optimizer, tensors: Mapping[str, Tensor]
+    model: nn.Module,
+    optimizer: optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    average: WeightAverage | None = None,
 ) -> None:
     """Give net and optimiser what ``tensors_of`` took of them, in the layout that they have.
 
@@ -200,6 +227,10 @@ def put_tensors(
         )
     for name, tensor in given.items():
         own[name].copy_(tensor)
+    if average is not None:
+        averaged = average.tensors()
+        for name, tensor in _without_prefix(tensors, _AVERAGE).items():
+            averaged[name].copy_(tensor)
     optimizer.state.clear()
     for (number, key), tensor in kept.items():
         parameter = parameters[number]

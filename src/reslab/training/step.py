@@ -7,7 +7,7 @@ Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -83,6 +83,8 @@ def train_step(
     runtime: Runtime,
     micro_batches: int = 1,
     buffers: Buffers | None = None,
+    penalise: Callable[[], Tensor] | None = None,
+    clip_norm: float | None = None,
 ) -> StepResult:
     """Forward, cross-entropy, backward, one update. The model must be in training mode.
 
@@ -93,7 +95,7 @@ def train_step(
         model: the net.
         optimizer: over its parameters.
         images_NCHW: normalised images, wherever they are.
-        labels_N: their classes.
+        labels_N: their classes, or targets (N, K): shares of the classes.
         label_smoothing: share of the target that is spread over all classes.
         runtime: where and in what precision the forward pass is made; the loss is computed in
             fp32 whatever it is. With checkpoint segments the tensors of the gradients are used
@@ -101,6 +103,9 @@ def train_step(
         micro_batches: parts of the batch that are computed one after the other, to spare
             memory. The gradient is that of the whole batch, but norms see a part each.
         buffers: of this net, made once for all steps; None: made here.
+        penalise: what is added to the loss.
+        clip_norm: the longest gradient that is applied as it is, by the root of the sum of
+            squares over all parameters; longer ones are scaled down to it.
 
     Raises:
         StepTooLargeError: where there is too little memory.
@@ -117,8 +122,12 @@ def train_step(
             labels_N.tensor_split(micro_batches),
             label_smoothing=label_smoothing,
             runtime=runtime,
+            penalise=penalise,
         )
-        fault = None if _finite(result.loss, model) else _diagnose(model, images_NCHW, result.loss)
+        norm = _norm(model)
+        fault = None
+        if not (result.loss.isfinite() and norm is not None):
+            fault = _diagnose(model, images_NCHW, result.loss)
         failed = False
     except Exception as error:
         failed = is_out_of_memory(error)
@@ -132,6 +141,8 @@ def train_step(
     if fault is not None:
         buffers.put_back()
         return replace(result, fault=fault)
+    if clip_norm is not None and norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(model.parameters(), clip_norm, norm)
     try:
         optimizer.step()
     except Exception as error:
@@ -151,6 +162,7 @@ def _differentiate(
     *,
     label_smoothing: float,
     runtime: Runtime,
+    penalise: Callable[[], Tensor] | None,
 ) -> StepResult:
     """The loss of a batch in ``P`` parts, and its gradient, one part after the other."""
     losses, hits = [], []
@@ -160,12 +172,15 @@ def _differentiate(
         with runtime.autocast():
             logits_NK = model(images_NCHW)
         loss = F.cross_entropy(logits_NK.float(), labels_N, label_smoothing=label_smoothing)
+        if penalise is not None:
+            loss = loss + penalise()
         if len(labels_PN) > 1:
             loss = loss * (len(labels) / total)
         loss.backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         with torch.no_grad():
-            hits.append((logits_NK.argmax(dim=1) == labels_N).sum())
+            classes_N = labels_N if labels_N.ndim == 1 else labels_N.argmax(dim=1)
+            hits.append((logits_NK.argmax(dim=1) == classes_N).sum())
     return StepResult(_sum(losses), _sum(hits))
 
 
@@ -177,16 +192,15 @@ def _gradients(model: nn.Module) -> list[Tensor]:
     return [p.grad for p in model.parameters() if p.grad is not None]
 
 
-def _finite(loss: Tensor, model: nn.Module) -> bool:
-    """Whether the loss and each number of the gradient are."""
-    if not loss.isfinite():
-        return False
+def _norm(model: nn.Module) -> Tensor | None:
+    """The root of the gradient's sum of squares; None where a number of it is not finite."""
     gradients = _gradients(model)
-    # Where the root of the sum of squares is finite, so is all of it. Where it is not, it may
-    # have overflowed: the largest magnitude cannot, but takes four times as long to find.
-    return any(
-        bool(torch.nn.utils.get_total_norm(gradients, order).isfinite()) for order in (2, math.inf)
-    )
+    norm = torch.nn.utils.get_total_norm(gradients)
+    # Where the root is finite, so is all of it. Where it is not, it may have overflowed: the
+    # largest magnitude cannot, but takes four times as long to find.
+    if norm.isfinite() or torch.nn.utils.get_total_norm(gradients, math.inf).isfinite():
+        return norm
+    return None
 
 
 def _diagnose(model: nn.Module, images_NCHW: Tensor, loss: Tensor) -> Fault:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from torch import Tensor
 
-from reslab.data.batches import TrainBatches
+from reslab.data.batches import Batch, TrainBatches
 from reslab.engine.memory import release
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
 from reslab.spec.resolved import ResolvedTraining
 from reslab.training.observers import Observer, warn
 from reslab.training.optim import set_learning_rate
+from reslab.training.regularise import mix, penalised_weights, penalty
 from reslab.training.schedule import learning_rate
 from reslab.training.state import Cut, TrainingState, describe_cut
 from reslab.training.step import Buffers, StepResult, StepTooLargeError, train_step
@@ -43,6 +46,13 @@ class Stepper:
     def __post_init__(self) -> None:
         self._model = self.runtime.compiled(self.state.model)
         self._buffers = Buffers(self.state.model)
+        l1, l2 = self.training.l1, self.training.l2
+        self._penalise = None
+        if l1 or l2:
+            weights = penalised_weights(
+                self.state.model, norm_and_bias=self.training.decay_norm_and_bias
+            )
+            self._penalise = partial(penalty, weights, l1=l1, l2=l2)
 
     @property
     def micro_batches(self) -> int:
@@ -71,18 +81,31 @@ class Stepper:
         batch = self.batches.batch(epoch, i)
         while True:
             torch.manual_seed(self.batches.draws_seed(epoch, i))
+            images_NCHW, targets = self._mixed(batch)
             with suppress(StepTooLargeError):
-                return train_step(
+                result = train_step(
                     self._model,
                     self.state.optimizer,
-                    batch.images_NCHW,
-                    batch.labels_N,
+                    images_NCHW,
+                    targets,
                     label_smoothing=self.training.label_smoothing,
                     runtime=self.runtime,
                     micro_batches=self.micro_batches,
                     buffers=self._buffers,
+                    penalise=self._penalise,
+                    clip_norm=self.training.clip_norm,
                 )
+                if self.state.average is not None and result.fault is None:
+                    self.state.average.update()
+                return result
             self._cut()
+
+    def _mixed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        mixup, cutmix = self.training.mixup, self.training.cutmix
+        if not (mixup or cutmix):
+            return batch.images_NCHW, batch.labels_N
+        classes = self.batches.num_classes
+        return mix(batch.images_NCHW, batch.labels_N, mixup=mixup, cutmix=cutmix, classes=classes)
 
     def _cut(self) -> None:
         """Let batches be computed in twice as many parts."""

@@ -68,12 +68,32 @@ def decide_data(asked: DataSpec, card: DataCard, images: int) -> Document:
     }
 
 
-def decide_training(asked: TrainingSpec, images: int) -> Document:
-    """Epochs, batch size and rate as numbers, for so many images to train on.
+def doubt_augmentation(augment: Document, card: DataCard) -> list[str]:
+    """What is done to the images although it changes what they mean, by the data set's card."""
+    if card.flip:
+        return []
+    doubts = {
+        "flip": "mirrors images",
+        "trivial": "turns images by up to 135 degrees",
+    }
+    return [
+        f"data.augment.{name} {what}, which changes what those of {card.name} mean"
+        for name, what in doubts.items()
+        if augment[name]
+    ]
+
+
+def decide_training(asked: TrainingSpec, images: int, validation: int) -> Document:
+    """Epochs, batch size and rate as numbers.
+
+    Args:
+        asked: what was asked for.
+        images: to train on.
+        validation: images to choose by.
 
     Raises:
-        UserError: for a batch of more images than there are, or a schedule that outlasts
-            the training.
+        UserError: for a batch of more images than there are, a schedule that outlasts the
+            training, or patience with what cannot be seen.
     """
     batch_size = _auto_batch_size(images) if asked.batch_size == "auto" else asked.batch_size
     if batch_size > images:
@@ -82,6 +102,16 @@ def decide_training(asked: TrainingSpec, images: int) -> Document:
             expected=f"at most {images}",
             received=str(batch_size),
             remedy="set training.batch_size=auto",
+        )
+    if asked.patience is not None and validation == 0:
+        raise UserError(
+            "training.patience needs validation images, and there are none",
+            remedy="set data.validation, or training.patience=null",
+        )
+    if asked.min_delta and asked.patience is None:
+        raise UserError(
+            "training.min_delta has no meaning without training.patience",
+            remedy="set training.patience=5, or leave training.min_delta out",
         )
     epochs = _auto_epochs(images) if asked.epochs == "auto" else asked.epochs
     _check_schedule(asked.schedule, epochs)

@@ -26,7 +26,13 @@ from reslab.models.resnet import ResNet
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import Document, build, merge
-from reslab.workbench.decide import decide_data, decide_engine, decide_model, decide_training
+from reslab.workbench.decide import (
+    decide_data,
+    decide_engine,
+    decide_model,
+    decide_training,
+    doubt_augmentation,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class Prepared:
         validation: the images to choose by; none where ``run.facts.val_images`` is 0.
         need: the memory that a step needs.
         choices: what was decided of the engine, with reasons.
-        warnings: what whoever trains should know of memory.
+        warnings: what whoever trains should know before.
     """
 
     run: ResolvedRun
@@ -77,9 +83,15 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         seed=spec.data.split_seed,
     )
     train = published.take(split.train)
-    training = decide_training(spec.training, len(train))
+    training = decide_training(spec.training, len(train), len(split.validation))
     model = decide_model(spec.model, card.image_size)
-    need = measure_need(model, card, data["augment"]["crop"], training["batch_size"])
+    need = measure_need(
+        model,
+        card,
+        crop=data["augment"]["crop"],
+        batch_size=training["batch_size"],
+        averaged=spec.training.ema > 0,
+    )
     choices = decide_engine(spec.engine, need)
     normaliser = measure_normaliser(train.pixels_NCHW)
     facts = {
@@ -118,7 +130,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         validation=published.take(split.validation),
         need=need,
         choices=tuple(choices),
-        warnings=tuple(aloud),
+        warnings=(*doubt_augmentation(run.data.augment.model_dump(), card), *aloud),
     )
 
 
@@ -169,14 +181,19 @@ def train_batches(prepared: Prepared, *, augmented: bool = True) -> TrainBatches
         pad=augment.pad if augmented else 0,
         crop=augment.crop if augmented else run.facts.image_size,
         flip=augment.flip and augmented,
+        trivial=augment.trivial and augmented,
         cutout=augment.cutout if augmented else 0,
+        erasing=augment.erasing if augmented else 0.0,
         order_seed=run.seeds.order,
         augmentation_seed=run.seeds.augmentation,
         numbers=prepared.numbers,
+        classes=len(run.facts.classes),
     )
 
 
-def measure_need(model: Document, card: DataCard, crop: int, batch_size: int) -> StepNeed:
+def measure_need(
+    model: Document, card: DataCard, *, crop: int, batch_size: int, averaged: bool
+) -> StepNeed:
     """The memory that a training step needs, without making one.
 
     Args:
@@ -184,6 +201,7 @@ def measure_need(model: Document, card: DataCard, crop: int, batch_size: int) ->
         card: the data set.
         crop: rows and columns of an image as the net sees it.
         batch_size: images of a batch.
+        averaged: whether a running average of the weights is kept.
 
     Raises:
         UserError: for what would only fail at the first step.
@@ -203,6 +221,8 @@ def measure_need(model: Document, card: DataCard, crop: int, batch_size: int) ->
         batch_size=batch_size,
         least=least,
         image_bytes=cost.activation_bytes,
+        # An average of the weights is held as they are.
+        copies=6 if averaged else 5,
         parameters=cost.parameters,
         convolutions=find_net(model["name"]).convolutions,
     )

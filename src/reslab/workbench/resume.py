@@ -120,8 +120,9 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
     need = measure_need(
         spec.model.model_dump(mode="json"),
         source.card,
-        spec.data.augment.crop,
-        spec.training.batch_size,
+        crop=spec.data.augment.crop,
+        batch_size=spec.training.batch_size,
+        averaged=spec.training.ema > 0,
     )
     return Prepared(
         run=spec,

@@ -177,7 +177,9 @@ def carry_out(
             stopped = result.interrupted or should_stop()
         if stopped:
             without_validation = prepared.run.facts.val_images == 0
-            recorder.save_weights(model, is_best=without_validation or not result.history)
+            recorder.save_weights(
+                stepper.state.judged, is_best=without_validation or not result.history
+            )
             folder.write_json(METRICS, _summary("interrupted", result))
             raise Interrupted(
                 f"interrupted at step {result.steps}; go on with `reslab train --resume "
@@ -233,7 +235,8 @@ def room_needed(model: nn.Module, run: ResolvedRun) -> int:
     # Of the net, the optimiser's up to two numbers a weight, and the best weights; what may be
     # rolled back to as well. One more than are kept while the newest is written. Best and last
     # weights lie beside them.
-    states = 7 if run.training.non_finite == "rollback" else 4
+    averaged = run.training.ema > 0
+    states = 4 + averaged + (3 + averaged) * (run.training.non_finite == "rollback")
     checkpoints = states * weights * (run.checkpoint.keep + 1)
     return checkpoints + 3 * weights + _REPORT_BYTES
 
@@ -281,6 +284,7 @@ def _summary(status: str, result: FitResult) -> dict[str, Any]:
         "epochs": len(result.history),
         "steps": result.steps,
         "left_out_steps": result.left_out,
+        "stopped_early": result.stopped_early,
         "cuts": [cut._asdict() for cut in result.cuts],
         "best_epoch": result.best_epoch,
         "train_seconds": result.seconds,
