@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn, optim
 
 from reslab.engine.runtime import Runtime
+from reslab.runs.checkpoint import Checkpoints
 from reslab.runs.history import EpochRecord
 from reslab.spec.optimizers import AdamW
 from reslab.training.fit import fit
@@ -20,7 +21,7 @@ from reslab.training.regularise import (
 from reslab.training.state import copies, tensors_of
 from reslab.training.step import train_step
 from tests.training.test_fit import STEPS, tiny_model
-from tests.training.test_state import start
+from tests.training.test_state import cut, start, states_equal
 from tests.training.test_step import IMAGES, LABELS
 
 
@@ -173,6 +174,28 @@ def test_training_ends_early_with_the_best_weights_kept():
     best = stepper.state.best.weights
     assert all(torch.equal(best[name], seen[1][name]) for name in best)
     assert not fit(start(epochs=2, patience=2), validate=lambda model: (1.0, 0.5)).stopped_early
+
+
+ACCURACY = {0: 0.5, 1: 0.9, 2: 0.2, 3: 0.2}
+
+
+def falling(model):
+    return 1.0, ACCURACY[model.bn1.num_batches_tracked.item() // STEPS - 1]
+
+
+@pytest.mark.parametrize("after", range(1, 4 * STEPS + 1))
+def test_a_training_that_ends_early_is_resumed_at_any_step(tmp_path, after):
+    options = {"epochs": 9, "patience": 2, "ema": 0.5}
+    whole = start(**options)
+    expected = fit(whole, validate=falling)
+    assert (expected.steps, expected.stopped_early) == (4 * STEPS, True)
+    store = Checkpoints(tmp_path)
+    cut(start(**options), store, after, validate=falling)
+    resumed = start(seed=1, **options)
+    resumed.state.restore(store.load()[0])
+    result = fit(resumed, validate=falling)
+    assert states_equal(whole, resumed)
+    assert (result.steps, result.best_epoch, result.stopped_early) == (4 * STEPS, 2, True)
 
 
 class One(nn.Module):

@@ -217,8 +217,9 @@ def _print_run(run: Run, json: bool) -> None:
         print_json(train_json(run))
         return
     metrics = run.metrics
+    early = ", ended early," if metrics.get("stopped_early") else ""
     print_line(
-        f"{run.spec.model.name} on {run.spec.data.name}: {metrics['epochs']} epochs in "
+        f"{run.spec.model.name} on {run.spec.data.name}: {metrics['epochs']} epochs{early} in "
         f"{metrics['train_seconds']:.1f} s, {metrics['images_per_second']:,.0f} images/s"
     )
     test = metrics["test"]

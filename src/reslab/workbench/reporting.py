@@ -162,6 +162,13 @@ def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:
         notes.append("It was not tested.")
     if run.spec.facts.val_images == 0:
         notes.append("It was trained without validation, so that best and last are the same.")
+    if metrics.get("stopped_early"):
+        notes.append(
+            f"It ended early: validation had not become better for {run.spec.training.patience} "
+            "epochs."
+        )
+    if run.spec.training.ema:
+        notes.append("Validated, tested and kept were running averages of the weights.")
     notes += [
         f"Memory was too short for a step: {describe_cut(Cut(**cut))}."
         for cut in metrics.get("cuts", ())
