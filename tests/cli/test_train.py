@@ -9,9 +9,6 @@ import pytest
 import yaml
 
 from reslab.cli.main import run
-from reslab.cli.train import gather, settings_help
-from reslab.spec.faults import leaves
-from reslab.spec.run import RunSpec
 
 SHORT = ("--epochs", "2", "--set", "data.limit=80", "--set", "data.validation=50")
 
@@ -79,26 +76,6 @@ def test_print_config_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(capsys.readouterr().out)
     assert document["training"]["epochs"] >= 1
     assert "auto" not in json.dumps(document)
-
-
-def test_later_sources_win() -> None:
-    config = {"training": {"lr": 0.5, "epochs": 7}, "recipe": "paper"}
-    spec = gather(None, config, {"training": {"epochs": 9}})
-    assert (spec.recipe, spec.training.lr, spec.training.epochs) == ("paper", 0.5, 9)
-    assert spec.training.schedule.kind == "multistep"
-    assert gather("fast", config).training.schedule.kind == "onecycle"
-    assert gather(None, {}).recipe == "fast"
-
-
-def test_names_are_text_whatever_yaml_makes_of_them() -> None:
-    assert yaml.safe_load("1e3") == "1e3"
-    assert gather(None, {}, {"data": {"root": "2026"}}).data.root == "2026"
-
-
-def test_help_tells_every_setting() -> None:
-    text = settings_help()
-    for name, _ in leaves(RunSpec):
-        assert name == "recipe" or name in text
 
 
 def test_a_seed_goes_before_those_that_were_decided(
@@ -181,11 +158,3 @@ def test_a_limit_that_is_no_time_is_refused(
     assert run(["train", "--time-limit", limit, "--out", str(tmp_path / "run")]) == 2
     assert "training.time_limit cannot be used" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("1.5s", 1.5), ("5m", 300), ("1h30m", 5400), ("1h 2m 3s", 3723)],
-)
-def test_limits_of_time(text: str, seconds: float) -> None:
-    assert gather(None, {}, {"training": {"time_limit": text}}).training.time_limit == seconds

@@ -31,6 +31,12 @@ COMMANDS = (
         "process, and all that a checkpoint holds is compared. Nothing of the run is changed.",
     ),
     (
+        "find-lr",
+        "reslab.cli.find_lr:app",
+        "Suggest a learning rate.",
+        "A hundred steps with a rate that rises from 0.00001 to 10; nothing is kept of them.",
+    ),
+    (
         "evaluate",
         "reslab.cli.evaluate:app",
         "Score a run on the test or validation split.",

@@ -8,11 +8,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from reslab.cli.arguments import Json, Root, settings
+from reslab.cli.arguments import Json
+from reslab.cli.asked import Asked
 from reslab.cli.output import print_json, print_line
-from reslab.cli.train import gather
 from reslab.errors import ReslabError, UserError
-from reslab.spec.text import nest, parse_override, read_document
 from reslab.workbench.stopping import raise_on_signals
 
 app = App(
@@ -27,36 +26,24 @@ def resume_check(
     run: Annotated[Path | None, Parameter(help="a run whose settings to try")] = None,
     /,
     *,
-    recipe: Annotated[str | None, Parameter(help="starting point, as of train")] = None,
-    data: Annotated[str | None, Parameter(help="data set, see `reslab data list`")] = None,
-    root: Root = None,
-    model: Annotated[str | None, Parameter(help="net, see `reslab models`")] = None,
-    config: Annotated[Path | None, Parameter(help="YAML file with settings")] = None,
-    set_: Annotated[tuple[str, ...], settings("a setting as KEY=VALUE, as of train")] = (),
+    asked: Annotated[Asked | None, Parameter(name="*")] = None,
     json: Json = False,
 ) -> None:
     """Train a little twice, at one go and cut in parts, and compare to the bit."""
-    flags = {"data.name": data, "model.name": model}
-    given = [name for name, value in flags.items() if value is not None]
-    if run is not None and (given or recipe or config or set_):
+    asked = asked or Asked()
+    if run is not None and set(asked.given()) - {"root"}:
         raise UserError(
             "settings are given twice",
             received=f"the run {run} and others",
             remedy="leave the run out, or all others but --root",
         )
-    if run is None:
-        spec = gather(
-            recipe,
-            read_document(config) if config else {},
-            *(nest(k, v) for k, v in {**flags, "data.root": root}.items() if v is not None),
-            *(parse_override(text) for text in set_),
-        )
+    spec = asked.spec()
     # Only now, so that mistakes in the settings are told without waiting for torch.
     from reslab.workbench.resume_check import check_resume
     from reslab.workbench.run import load_run
 
     with raise_on_signals():
-        result = check_resume(spec) if run is None else check_resume(load_run(run), root=root)
+        result = check_resume(spec if run is None else load_run(run), root=asked.root)
     if json:
         print_json({**asdict(result), "equal": result.equal})
     cuts = ", ".join(map(str, result.cuts))
