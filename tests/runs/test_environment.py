@@ -15,8 +15,7 @@ from reslab.runs.environment import (
     describe_environment,
     differences,
     package_version,
-    source_commit,
-    source_tree,
+    source_versions,
 )
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -81,12 +80,12 @@ def test_a_package_that_is_not_installed_has_no_version():
 
 
 def test_outside_a_checkout_there_is_no_commit(elsewhere):
-    assert source_commit() is None
+    assert source_versions()[0] is None
 
 
 def test_without_git_there_is_no_commit(elsewhere, monkeypatch):
     monkeypatch.setenv("PATH", str(elsewhere))
-    assert source_commit() is None
+    assert source_versions()[0] is None
 
 
 def test_a_git_that_hangs_costs_no_run(elsewhere, monkeypatch):
@@ -94,25 +93,25 @@ def test_a_git_that_hangs_costs_no_run(elsewhere, monkeypatch):
         raise subprocess.TimeoutExpired(arguments, timeout)
 
     monkeypatch.setattr(subprocess, "run", hang)
-    assert source_commit() is None
+    assert source_versions()[0] is None
 
 
 @needs_git
 def test_in_a_checkout_the_commit_is_told(checkout):
-    assert source_commit() == git(checkout, "rev-parse", "HEAD")
+    assert source_versions()[0] == git(checkout, "rev-parse", "HEAD")
 
 
 @needs_git
 def test_before_the_first_commit_there_is_none(elsewhere):
     git(elsewhere, "init", "--quiet")
-    assert source_commit() is None
+    assert source_versions()[0] is None
 
 
 @needs_git
 def test_in_a_checkout_of_others_there_is_none(checkout):
     git(checkout, "rm", "--quiet", "--cached", "-r", "src")
     git(checkout, "commit", "--quiet", "-m", "the package lies here, but is not ours")
-    assert source_commit() is None
+    assert source_versions()[0] is None
 
 
 @needs_git
@@ -126,13 +125,13 @@ def test_in_a_checkout_of_others_there_is_none(checkout):
 )
 def test_a_changed_source_is_told(changed, checkout):
     (checkout / "src" / "reslab" / changed).write_text("# changed\n")
-    assert source_commit() == git(checkout, "rev-parse", "HEAD") + "-dirty"
+    assert source_versions()[0] == git(checkout, "rev-parse", "HEAD") + "-dirty"
 
 
 @needs_git
 def test_a_change_outside_the_package_does_not_count(checkout):
     (checkout / "notes.txt").write_text("x")
-    assert source_commit() == git(checkout, "rev-parse", "HEAD")
+    assert source_versions()[0] == git(checkout, "rev-parse", "HEAD")
 
 
 THERE = {
@@ -166,14 +165,14 @@ def test_what_may_change_results_is_told(changed, told):
 
 @needs_git
 def test_the_source_is_that_of_the_package_alone(checkout):
-    before = source_tree()
+    before = source_versions()[1]
     assert len(before) == 40
     (checkout / "README").write_text("x")
     git(checkout, "add", ".")
     git(checkout, "commit", "--quiet", "-m", "elsewhere")
-    assert source_tree() == before
+    assert source_versions()[1] == before
     (checkout / "src" / "reslab" / "training" / "fit.py").write_text("# changed\n")
-    assert source_tree() == f"{before} with changes"
+    assert source_versions()[1] == f"{before} with changes"
     git(checkout, "add", ".")
     git(checkout, "commit", "--quiet", "-m", "here")
-    assert source_tree() not in (before, f"{before} with changes")
+    assert source_versions()[1] not in (before, f"{before} with changes")

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -6,9 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, optim
 
-from reslab.engine.runtime import Runtime
 from reslab.runs.checkpoint import Checkpoints
-from reslab.runs.history import EpochRecord
 from reslab.spec.optimizers import AdamW
 from reslab.training.fit import fit
 from reslab.training.regularise import (
@@ -19,10 +18,10 @@ from reslab.training.regularise import (
     penalty,
 )
 from reslab.training.state import copies, tensors_of
-from reslab.training.step import train_step
 from tests.training.test_fit import STEPS, tiny_model
+from tests.training.test_observers import EPOCH
 from tests.training.test_state import cut, start, states_equal
-from tests.training.test_step import IMAGES, LABELS
+from tests.training.test_step import IMAGES, LABELS, step
 
 
 def test_penalties_by_their_formulas():
@@ -50,13 +49,9 @@ def test_with_plain_sgd_the_l2_penalty_is_weight_decay(micro_batches):
         weights = penalised_weights(model, norm_and_bias=True)
         optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=decay)
         for _ in range(3):
-            train_step(
+            step(
                 model,
                 optimizer,
-                IMAGES,
-                LABELS,
-                label_smoothing=0.0,
-                runtime=Runtime(),
                 micro_batches=micro_batches,
                 penalise=partial(penalty, weights, l1=0.0, l2=l2) if l2 else None,
             )
@@ -109,32 +104,14 @@ def test_the_loss_of_mixed_targets_is_the_mixed_loss():
     images, targets = mix(IMAGES, LABELS, mixup=1.0, cutmix=0.0, classes=3)
     logits = copy.deepcopy(model).train()(images)
     expected = -(targets * logits.log_softmax(1)).sum(1).mean()
-    result = train_step(
-        model,
-        optim.SGD(model.parameters(), lr=0.1),
-        images,
-        targets,
-        label_smoothing=0.0,
-        runtime=Runtime(),
-        micro_batches=1,
-    )
+    result = step(model, optim.SGD(model.parameters(), lr=0.1), images, targets)
     assert result.loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert result.hits.item() == (logits.argmax(1) == targets.argmax(1)).sum().item()
 
 
 def history(*scores):
     return [
-        EpochRecord(
-            epoch=i + 1,
-            step=i + 1,
-            learning_rate=0.1,
-            train_loss=1.0,
-            train_accuracy=0.5,
-            val_loss=loss,
-            val_accuracy=accuracy,
-            seconds=1.0,
-            images_per_second=1.0,
-        )
+        replace(EPOCH, epoch=i + 1, step=i + 1, val_loss=loss, val_accuracy=accuracy)
         for i, (accuracy, loss) in enumerate(scores)
     ]
 
@@ -244,15 +221,7 @@ def test_a_gradient_that_is_too_long_is_scaled_down():
         model = tiny_model()
         before = copies(model.state_dict())
         optimizer = optim.SGD(model.parameters(), lr=1.0)
-        train_step(
-            model,
-            optimizer,
-            IMAGES,
-            LABELS,
-            label_smoothing=0.0,
-            runtime=Runtime(),
-            clip_norm=clip,
-        )
+        step(model, optimizer, clip_norm=clip)
         moved = [p.detach() - before[name] for name, p in model.named_parameters()]
         lengths.append(torch.cat([m.flatten() for m in moved]).norm().item())
     assert lengths[1] == pytest.approx(0.01, rel=1e-3)

@@ -31,7 +31,7 @@ def step(
     *,
     label_smoothing=0.0,
     precision="fp32",
-    micro_batches=1,
+    **options,
 ):
     return train_step(
         model,
@@ -40,7 +40,7 @@ def step(
         labels,
         label_smoothing=label_smoothing,
         runtime=Runtime(precision=precision),
-        micro_batches=micro_batches,
+        **options,
     )
 
 

@@ -13,9 +13,9 @@ import torch
 import reslab
 from reslab.errors import UserError
 from reslab.runs.checkpoint import Checkpoint
-from reslab.runs.history import EpochRecord
 from reslab.workbench import resume_check as module
 from reslab.workbench.resume_check import check_resume
+from tests.training.test_observers import EPOCH
 
 SPEC = reslab.recipe(training={"batch_size": 12}, model={"dropout": 0.2})
 
@@ -64,18 +64,7 @@ def test_a_step_that_is_not_deterministic_is_caught(
 
 def test_what_differs_is_named() -> None:
     def facts(**changes: float) -> dict[str, Any]:
-        record = EpochRecord(
-            epoch=1,
-            step=4,
-            learning_rate=0.1,
-            train_loss=1.0,
-            train_accuracy=0.5,
-            val_loss=None,
-            val_accuracy=None,
-            seconds=1.0,
-            images_per_second=8.0,
-        )
-        return {"history": [{**asdict(record), **changes}]}
+        return {"history": [{**asdict(EPOCH), **changes}]}
 
     zero = torch.zeros(2)
     a = Checkpoint(8, {"x": zero, "y": zero, "n": zero / 0}, facts())

@@ -32,14 +32,15 @@ _OF_MACHINE = ("cpu", "capability", "cuda")
 
 def describe_environment() -> dict[str, Any]:
     """What environment.json holds."""
+    commit, source = source_versions()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: package_version(name) for name in PACKAGES},
-        "commit": source_commit(),
-        "source": source_tree(),
+        "commit": commit,
+        "source": source,
         "machine": asdict(inspect_machine()),
     }
 
@@ -77,27 +78,22 @@ def package_version(name: str) -> str | None:
         return None
 
 
-def source_commit() -> str | None:
-    """The git commit of reslab's own source, ``-dirty`` if changed; None in no checkout."""
-    return _describe_source("HEAD")
+def source_versions() -> tuple[str | None, str | None]:
+    """The git commit of reslab's own source, and what the package alone is in it.
 
-
-def source_tree() -> str | None:
-    """Likewise of the package alone, which commits elsewhere in the repository leave alone."""
-    found = _describe_source("HEAD:./")
-    return found and found.replace("-dirty", " with changes")
-
-
-def _describe_source(what: str) -> str | None:
+    The second stays what it is where a commit changes other things of the repository. Both say
+    so where the source was changed since; None in no checkout.
+    """
     here = Path(__file__).resolve().parent
     try:
-        found = _git(here.parent, "rev-parse", what)
+        commit, tree = _git(here.parent, "rev-parse", "HEAD", "HEAD:./").splitlines()
         # A site-packages folder may lie inside someone else's checkout.
         if not _git(here, "ls-files", Path(__file__).name):
-            return None
-        return found + ("-dirty" if _git(here.parent, "status", "--porcelain", "--", ".") else "")
+            return None, None
+        changed = _git(here.parent, "status", "--porcelain", "--", ".")
     except (OSError, subprocess.SubprocessError):
-        return None
+        return None, None
+    return (f"{commit}-dirty", f"{tree} with changes") if changed else (commit, tree)
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from reslab.errors import UserError
-from reslab.training.state import copies
 from reslab.training.stepper import Stepper
 
 # Share of the smoothed loss that a step leaves.
@@ -73,16 +72,12 @@ def sweep_learning_rate(
             received=f"{lowest:g} to {highest:g} in {steps}",
         )
     state = stepper.state
-    before, cuts = copies(state.tensors()), list(state.cuts)
-    groups = state.optimizer.param_groups
-    rates_before = [group["lr"] for group in groups]
-    was_training = state.model.training
+    cuts = list(state.cuts)
     rates: list[float] = []
     losses: list[float] = []
     smoothed: list[float] = []
     try:
-        state.model.train()
-        with stepper.runtime.own_random_state():
+        with stepper.undone():
             average = 0.0
             for i in range(steps):
                 rate = lowest * (highest / lowest) ** (i / (steps - 1))
@@ -98,11 +93,7 @@ def sweep_learning_rate(
                 if i > _EARLY and smoothed[-1] > _DIVERGED * min(smoothed[_EARLY:]):
                     break
     finally:
-        state.put(before)
         state.cuts = cuts
-        state.model.train(was_training)
-        for group, rate in zip(groups, rates_before, strict=True):
-            group["lr"] = rate
     if len(rates) <= _EARLY:
         raise UserError(
             f"the loss is not finite after {len(rates)} steps",

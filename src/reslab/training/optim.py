@@ -7,6 +7,12 @@ from torch import nn, optim
 from reslab.spec.optimizers import SGD, Adam, AdamW, OptimizerSpec
 
 
+def is_pulled(parameter: nn.Parameter, *, norm_and_bias: bool) -> bool:
+    """Whether decay and penalties pull a parameter; those of norms and biases if asked to."""
+    # These are the only ones with a single dimension.
+    return parameter.ndim > 1 or norm_and_bias
+
+
 def make_optimizer(
     model: nn.Module,
     spec: OptimizerSpec,
@@ -26,9 +32,9 @@ def make_optimizer(
             He et al., arXiv 1812.01187, section 3.1; pulling them is what the papers do.
     """
     learning = [p for p in model.parameters() if p.requires_grad]
-    # Norm parameters and biases are the only ones with a single dimension.
-    spared = [p for p in learning if p.ndim <= 1 and not decay_norm_and_bias]
-    decayed = [p for p in learning if p.ndim > 1 or decay_norm_and_bias]
+    both = decay_norm_and_bias
+    decayed = [p for p in learning if is_pulled(p, norm_and_bias=both)]
+    spared = [p for p in learning if not is_pulled(p, norm_and_bias=both)]
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": spared, "weight_decay": 0.0},

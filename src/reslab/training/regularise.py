@@ -17,11 +17,13 @@ from torch.optim.swa_utils import AveragedModel
 from torchvision.transforms import v2
 
 from reslab.runs.history import EpochRecord
+from reslab.training.optim import is_pulled
 
 
 def penalised_weights(model: nn.Module, *, norm_and_bias: bool) -> list[Tensor]:
     """The parameters that penalties pull: those that learn, without norms and biases or with."""
-    return [p for p in model.parameters() if p.requires_grad and (p.ndim > 1 or norm_and_bias)]
+    learning = (p for p in model.parameters() if p.requires_grad)
+    return [p for p in learning if is_pulled(p, norm_and_bias=norm_and_bias)]
 
 
 def penalty(weights: Iterable[Tensor], *, l1: float, l2: float) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 
-from reslab.training.state import copies
 from reslab.training.stepper import Stepper
 
 # Steps after the first: at most so many, and no more once there are a few and they took so long.
@@ -24,22 +23,19 @@ def rehearse(stepper: Stepper) -> float:
     Returns:
         Seconds that a step takes after the first.
     """
-    state = stepper.state
-    before = copies(state.tensors())
-    state.model.train()
-    state.watch.start_rehearsal()
+    watch = stepper.state.watch
     took: list[float] = []
-    with stepper.runtime.own_random_state():
+    with stepper.undone():
+        watch.start_rehearsal()
         for i in range(_MOST + 1):
             began = time.perf_counter()
             stepper.make(0, i % stepper.batches.steps_per_epoch, stepper.rate(0))
             stepper.runtime.synchronize()
-            state.watch.step_done()
+            watch.step_done()
             took.append(time.perf_counter() - began)
             so_far = sum(took[1:])
             if so_far > _SLOW_SECONDS or (i >= _FEW and so_far > _SECONDS):
                 break
-    state.watch.end_rehearsal()
-    state.put(before)
+        watch.end_rehearsal()
     # The second is often slow too, and others may be at work on the machine.
     return statistics.median(took[1:])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from reslab.training.observers import Observer, warn
 from reslab.training.optim import set_learning_rate
 from reslab.training.regularise import mix, penalised_weights, penalty
 from reslab.training.schedule import learning_rate
-from reslab.training.state import Cut, TrainingState, describe_cut
+from reslab.training.state import Cut, TrainingState, copies, describe_cut
 from reslab.training.step import Buffers, StepResult, StepTooLargeError, train_step
 
 
@@ -99,6 +99,25 @@ class Stepper:
                     self.state.average.update()
                 return result
             self._cut()
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Within the context steps are tried; afterwards net, optimiser and rates are as before.
+
+        So is torch's random state. Cuts and time spent stay.
+        """
+        state, groups = self.state, self.state.optimizer.param_groups
+        before, rates = copies(state.tensors()), [group["lr"] for group in groups]
+        was_training = state.model.training
+        try:
+            state.model.train()
+            with self.runtime.own_random_state():
+                yield
+        finally:
+            state.put(before)
+            state.model.train(was_training)
+            for group, rate in zip(groups, rates, strict=True):
+                group["lr"] = rate
 
     def _mixed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         mixup, cutmix = self.training.mixup, self.training.cutmix
