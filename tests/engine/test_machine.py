@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -125,6 +126,14 @@ def test_threads_are_those_of_torch_but_no_more_than_the_cpus(monkeypatch):
     assert choose_threads(machine(cpus=2), "auto").value == 2
     assert choose_threads(machine(cpus=4), 4).value == 4
     assert choose_threads(machine(cpus=4), 1).value == 1
+
+
+@pytest.mark.parametrize(("limit", "threads"), [(1.5, 2), (0.5, 1), (16.0, 4), (None, 4)])
+def test_threads_keep_to_a_containers_limit(monkeypatch, limit, threads):
+    monkeypatch.setattr("reslab.engine.machine._TORCH_THREADS", 4)
+    choice = choose_threads(replace(machine(cpus=8), cpu_limit=limit), "auto")
+    assert choice.value == threads
+    assert ("container" in choice.reason) == (threads < 4)
 
 
 def test_too_many_threads_are_refused():

@@ -2,7 +2,7 @@ import psutil
 import pytest
 import torch
 
-from reslab.engine import memory
+from reslab.engine import cgroups, memory
 from reslab.engine.memory import free_memory, is_out_of_memory, memory_of, peak_bytes
 
 THERE = psutil.virtual_memory().total
@@ -11,8 +11,8 @@ THERE = psutil.virtual_memory().total
 @pytest.fixture
 def groups(monkeypatch, tmp_path):
     """A folder for control groups in which there are none."""
-    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(memory, "_OWN_CGROUP", tmp_path / "own")
+    monkeypatch.setattr(cgroups, "_ROOT", tmp_path / "cgroup")
+    monkeypatch.setattr(cgroups, "_OWN", tmp_path / "own")
     return tmp_path
 
 

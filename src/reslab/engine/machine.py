@@ -5,6 +5,7 @@ Every choice comes with its reason, so that ``reslab doctor`` can say why.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from reslab.engine.cgroups import cpu_limit
 from reslab.errors import UserError
 
 # What torch takes by itself, OMP_NUM_THREADS included, before anybody changes it.
@@ -29,6 +31,7 @@ class Machine:
     Attributes:
         cpu: the processor's name.
         cpus: processors that this process may use.
+        cpu_limit: how many of them it may keep busy, where a container sets a limit; or None.
         features: instruction sets that matter here, and whether torch can use them now.
         capability: instruction set that torch's own kernels use, such as AVX512.
         cuda: name of the CUDA device, or None.
@@ -38,6 +41,7 @@ class Machine:
 
     cpu: str
     cpus: int
+    cpu_limit: float | None = None
     features: Mapping[str, bool]
     capability: str
     cuda: str | None
@@ -69,6 +73,7 @@ def inspect_machine(environ: Mapping[str, str] | None = None) -> Machine:
     return Machine(
         cpu=_cpu_name(),
         cpus=_usable_cpus(),
+        cpu_limit=cpu_limit(),
         features={
             "avx512": torch.cpu._is_avx512_supported(),
             "avx512_bf16": torch.cpu._is_avx512_bf16_supported() and onednn_bf16,
@@ -150,10 +155,14 @@ def choose_threads(machine: Machine, asked: int | str) -> Choice:
         UserError: for more threads than the process has processors.
     """
     if asked == "auto":
-        threads = min(_TORCH_THREADS, machine.cpus)
+        # Threads beyond a container's limit are stopped in turn, and the others wait for them.
+        allowed = machine.cpus if machine.cpu_limit is None else math.ceil(machine.cpu_limit)
+        threads = min(_TORCH_THREADS, machine.cpus, max(1, allowed))
         reason = f"{machine.cpus} usable CPUs"
-        if threads < machine.cpus:
+        if threads < min(machine.cpus, allowed):
             reason = f"what torch was given, OMP_NUM_THREADS included, of {reason}"
+        elif threads < machine.cpus:
+            reason = f"the container's limit of {machine.cpu_limit:.3g} CPUs, of {reason}"
         return Choice(setting="threads", value=threads, reason=reason)
     if int(asked) > machine.cpus:
         raise UserError(

@@ -9,6 +9,8 @@ from types import ModuleType
 import psutil
 import torch
 
+from reslab.engine.cgroups import memory_limits, read
+
 resource: ModuleType | None
 try:
     import resource
@@ -28,10 +30,6 @@ _TOO_LITTLE = (
 
 _STATUS = Path("/proc/self/status")
 
-# Where the kernel tells of control groups, which containers and schedulers put processes into.
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUP = Path("/proc/self/cgroup")
-
 
 def memory_of(device: str) -> int:
     """Bytes that the device has for this process, whoever uses them now.
@@ -41,66 +39,27 @@ def memory_of(device: str) -> int:
     if device == "cuda":
         return int(torch.cuda.get_device_properties(0).total_memory)
     # Apple's GPU shares the machine's memory.
-    return min([psutil.virtual_memory().total, *(limit for limit, _ in _limits())])
+    return min([psutil.virtual_memory().total, *(limit for limit, _ in memory_limits())])
 
 
 def free_memory(device: str) -> int:
     """Bytes that the device can still give this process, without driving others out."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    free = [psutil.virtual_memory().available, *(limit - used for limit, used in _limits())]
+    free = [psutil.virtual_memory().available, *(limit - used for limit, used in memory_limits())]
     return max(0, min(free))
 
 
 def peak_bytes() -> int | None:
     """The most memory that this process has held so far; None where it cannot be asked."""
     # Linux: what resource tells there may be of the process that this one was started by.
-    for line in _read(_STATUS).splitlines():
+    for line in read(_STATUS).splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     if resource is None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
-
-
-def _limits() -> list[tuple[int, int]]:
-    """(limit, used) in bytes of each control group that holds this process, and of those above.
-
-    Files in the page cache, which are given up when needed, do not count as used.
-    """
-    found = []
-    for group in _own_groups():
-        # Version 2, then version 1.
-        for limit, used in (
-            ("memory.max", "memory.current"),
-            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
-        ):
-            text = _read(group / limit)
-            if text.isdecimal():
-                stat = dict(line.split() for line in _read(group / "memory.stat").splitlines())
-                cache = int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
-                found.append((int(text), max(0, int(_read(group / used) or 0) - cache)))
-    return found
-
-
-def _own_groups() -> list[Path]:
-    """The folders of this process's control groups and of those around them."""
-    groups = []
-    for line in _read(_OWN_CGROUP).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers in ("", "memory"):
-            below = _CGROUPS / controllers / path.lstrip("/")
-            groups += [p for p in (below, *below.parents) if p.is_relative_to(_CGROUPS)]
-    # In a container its own group may be mounted where the root would be.
-    return list(dict.fromkeys([*groups, _CGROUPS, _CGROUPS / "memory"]))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
 
 
 def is_out_of_memory(error: Exception) -> bool:
