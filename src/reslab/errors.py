@@ -4,6 +4,7 @@
 
     ReslabError            anything that reslab raises on purpose; exit code 1
     ├── UserError          the input is at fault and the text says how to mend it; exit code 2
+    │   └── StorageError   a place cannot be written to
     ├── TrainingDiverged   something is no longer finite; exit code 1
     ├── Interrupted        the user stopped the run and what was done is saved; exit code 130
     └── StepTooLargeError, StopRequestedError: signals within ``reslab.training``
@@ -42,6 +43,11 @@ class UserError(ReslabError, ValueError):
             text += f"; {remedy}"
         super().__init__(text)
         self.what = what
+        self.received = received
+
+
+class StorageError(UserError):
+    """A file or folder that cannot be written: no room, not permitted, read-only."""
 
 
 class TrainingDiverged(ReslabError):

@@ -17,6 +17,7 @@ STEP = StepRecord(
     epochs=2,
     step=1,
     total_steps=200,
+    is_limited=False,
     loss=2.5,
     learning_rate=0.1,
     images_per_second=1234.5,
@@ -50,6 +51,38 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1].startswith("epoch 1/2 step 100/200")
     assert "validation loss 1.2000 accuracy 75.00 %" in lines[2]
     assert "validation" not in lines[3]
+
+
+def test_totals_that_a_limit_may_change_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    with PlainProgress() as progress:
+        progress.on_step(replace(STEP, is_limited=True))
+        progress.on_epoch(EPOCH, nn.Identity(), is_best=True)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("epoch 1/~2 step 1/~200 loss")
+    assert second.startswith("epoch 1/~2  training")
+
+
+@pytest.mark.parametrize("kind", [PlainProgress, LiveProgress])
+def test_a_terminal_that_was_closed_stops_nothing(
+    kind: type[PlainProgress], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed:
+        encoding = "utf-8"
+
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+        def flush(self) -> None:
+            self.write("")
+
+        def isatty(self) -> bool:
+            return True
+
+    with kind() as progress:
+        monkeypatch.setattr(sys, "stderr", Closed())
+        progress.on_step(STEP)
+        progress.on_epoch(EPOCH, nn.Identity(), is_best=True)
+        progress.on_warning("nobody reads this")
 
 
 def test_live_bar_ends_with_the_epochs_only(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,7 +109,9 @@ def test_damage_is_detected_and_the_one_before_used(store, seed):
     damage(newest, rng, rng.choice(["flip", "flip", "cut", "zeros"]))
     step, warnings = load(store)
     assert step == 1
-    assert warnings == (f"{newest.name} is damaged: received content that its name does not tell",)
+    assert warnings == (
+        f"{newest.name} is damaged: received content that its checksum does not fit",
+    )
     # And a save goes on from there: the damaged one is not kept in the place of a good one.
     store.save(checkpoint(2))
     assert load(store) == (2, ())

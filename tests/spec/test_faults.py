@@ -109,12 +109,16 @@ def test_all_faults_are_told_at_once(wrong):
         assert sum(WRONG[dotted][1] in line and dotted in line for line in lines) == 1
 
 
-def test_a_single_fault_needs_no_list():
+@pytest.mark.parametrize(
+    ("origin", "head", "remedy"),
+    [("", "", "with --set training.epochs=VALUE"), ("my.yaml", "my.yaml: ", "there")],
+)
+def test_a_single_fault_needs_no_list(origin, head, remedy):
     with pytest.raises(UserError) as caught:
-        build(RunSpec, nest("training.epochs", 0), "my.yaml")
+        build(RunSpec, nest("training.epochs", 0), origin)
     assert str(caught.value) == (
-        "my.yaml: training.epochs cannot be used: expected at least 1 or auto, received 0; "
-        "correct it with --set training.epochs=VALUE"
+        f"{head}training.epochs cannot be used: expected at least 1 or auto, received 0; "
+        f"correct it {remedy}"
     )
 
 

@@ -18,13 +18,14 @@ STEP = StepRecord(
     epoch=1,
     epochs=2,
     step=1,
+    is_limited=False,
     total_steps=8,
     loss=0.5,
     learning_rate=0.1,
     images_per_second=10.0,
     seconds_left=1.0,
 )
-FORECAST = Forecast(epochs=2.0, steps=8, seconds=3600.0, peak_bytes=None)
+FORECAST = Forecast(epochs=2.0, asked_epochs=2.0, steps=8, seconds=3600.0, peak_bytes=None)
 EPOCH = EpochRecord(
     epoch=1,
     step=4,

@@ -46,6 +46,13 @@ def test_a_stride_is_never_shorter_than_a_step():
     assert plan.stride == 1
 
 
+def test_a_budget_leaves_time_for_the_last_checkpoint():
+    plan = Plan(total=100)
+    budget = Budget(ends_at=130.0, validation_seconds=0.0, steps_per_epoch=10, now=lambda: 100.0)
+    budget.apply(plan, 1.0, saving=10.0)
+    assert plan.steps_left == 20
+
+
 def test_a_budget_leaves_time_for_validations():
     budget = Budget(ends_at=130.0, validation_seconds=10.0, steps_per_epoch=10, now=lambda: 100.0)
     plan = Plan(total=50)

@@ -45,6 +45,22 @@ def test_enough_time_lies_between_two():
     assert [step for step, _ in written] == [10, 20, 30]
 
 
+def test_the_first_is_written_when_it_is_asked_for():
+    saver, _clock, written = make(10)
+    state = State(step=3)
+    saver.save_first(state)
+    state.step = 4
+    saver.save_first(state)
+    assert written == [(3, 0)]
+
+
+def test_it_tells_how_long_a_write_took():
+    saver, _clock, _written = make(10, took=2.5)
+    assert saver.took == 0.0
+    saver.save(State(step=1))
+    assert saver.took == 2.5
+
+
 def test_zero_is_after_every_step():
     saver, clock, written = make(0, took=5.0)
     run(saver, clock, 4)

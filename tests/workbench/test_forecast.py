@@ -35,7 +35,7 @@ def test_without_a_limit_the_plan_is_foretold(tiny_source: reslab.ArraySource) -
 
 def test_a_limit_shortens_the_plan(tiny_source: reslab.ArraySource) -> None:
     stepper, prepared = start(tiny_source, epochs=100_000)
-    told, budget = forecast(stepper, prepared, seconds_left=8.0)
+    told, budget = forecast(stepper, prepared, ends_at=time.perf_counter() + 8.0)
     assert budget is not None
     assert budget.ends_at < time.perf_counter() + 8.0
     assert 0 < told.steps < prepared.run.total_steps

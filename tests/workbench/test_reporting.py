@@ -64,10 +64,16 @@ def test_an_opening_whose_line_was_cut_short_counts(own: reslab.Run) -> None:
 
 
 def test_many_openings_are_noted(own: reslab.Run) -> None:
-    for _ in range(2):
-        own.folder.append_line("openings.jsonl", "{}")
+    for text in ("{}", "{}", '{"by": "train"}'):  # the last: of a test that was interrupted
+        own.folder.append_line("openings.jsonl", text)
     draw_run(own)
     assert "opened 3 times" in (own.path / "report.html").read_text()
+
+
+def test_steps_that_came_to_nothing_are_noted(own: reslab.Run) -> None:
+    own.folder.write_json("metrics.json", {**own.metrics, "left_out_steps": 3})
+    draw_run(own)
+    assert "3 steps came to nothing" in (own.path / "report.html").read_text()
 
 
 def test_mirrored_digits_are_noted(tmp_path: Path) -> None:

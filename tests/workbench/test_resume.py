@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,60 @@ def test_without_a_checkpoint_it_begins_anew(
 def test_changed_settings_are_refused(stopped: Path, tiny_source: reslab.ArraySource) -> None:
     text = (stopped / "run.yaml").read_text()
     (stopped / "run.yaml").write_text(text.replace("label_smoothing: 0.1", "label_smoothing: 0.2"))
-    with pytest.raises(UserError, match=r"were changed since .*; put run.yaml back"):
+    told = r"training.label_smoothing was 0.1 and is 0.2; put run.yaml back"
+    with pytest.raises(UserError, match=f"were changed since .*: {told}"):
         reslab.resume(stopped, data=tiny_source)
+
+
+def test_how_checkpoints_are_kept_may_be_changed(
+    whole: reslab.Run, stopped: Path, tiny_source: reslab.ArraySource
+) -> None:
+    text = (stopped / "run.yaml").read_text()
+    assert "keep: 2" in text
+    (stopped / "run.yaml").write_text(text.replace("keep: 2", "keep: 5"))
+    assert equal(reslab.resume(stopped, data=tiny_source), whole)
+
+
+def test_damaged_metrics_are_made_anew(
+    whole: reslab.Run, stopped: Path, tiny_source: reslab.ArraySource
+) -> None:
+    (stopped / "metrics.json").write_text("{")
+    run = reslab.resume(stopped, data=tiny_source)
+    assert equal(run, whole)
+    assert run.metrics["test"] == whole.metrics["test"]
+
+
+def test_what_ended_it_before_is_told(stopped: Path, tiny_source: reslab.ArraySource) -> None:
+    path = stopped / "metrics.json"
+    metrics = json.loads(path.read_text()) | {"status": "failed", "reason": "as planned"}
+    path.write_text(json.dumps(metrics))
+    watch = StopsAt()
+    reslab.resume(stopped, data=tiny_source, observers=[watch])
+    assert "it failed before and will again unless the reason is gone: as planned" in watch.warnings
+
+
+def test_the_first_epoch_is_soon_safe(stopped: Path) -> None:
+    steps = [int(path.name.split("-")[1]) for path in (stopped / "checkpoint").iterdir()]
+    assert sorted(steps) == [27, 40]
+
+
+def test_a_limit_that_has_passed_is_told_and_the_rest_made(
+    tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    spec = reslab.recipe(training={"epochs": 2, "batch_size": 4, "time_limit": 60})
+    with pytest.raises(Interrupted):
+        reslab.train(spec, data=tiny_source, out=tmp_path / "run", observers=[StopsAt(40)])
+    watch = StopsAt()
+    began = time.perf_counter() - 1000
+    run = reslab.resume(tmp_path / "run", data=tiny_source, observers=[watch], began=began)
+    assert run.metrics["status"] == "finished"
+    assert run.metrics["steps"] == 41
+    assert run.metrics["beyond_limit_seconds"] > 900
+    assert "the limit of time cannot be kept" in watch.warnings[0]
+    assert "the limit of time was exceeded by" in watch.warnings[-1]
+    page = (run.path / "report.html").read_text()
+    assert "60 seconds, left 41 of 54 steps" in page
+    assert "resumed 1 time." in page
 
 
 def test_a_setting_that_is_added_later_is_no_change(
@@ -140,12 +193,11 @@ def test_a_resumed_run_that_fails_says_so(stopped: Path, tiny_source: reslab.Arr
 def test_times_of_a_resumed_epoch_are_of_all_of_it(
     stopped: Path, tiny_source: reslab.ArraySource
 ) -> None:
-    (checkpoint,) = (stopped / "checkpoint").iterdir()
     found, _ = Checkpoints(stopped / "checkpoint").load()
     assert found is not None
     watch = found.facts["watch"]
     facts = {**found.facts, "watch": {**watch, "seconds": watch["seconds"] + 1000}}
-    checkpoint.unlink()
+    shutil.rmtree(stopped / "checkpoint")
     Checkpoints(stopped / "checkpoint").save(replace(found, facts=facts))
     run = reslab.resume(stopped, data=tiny_source)
     assert 1000 < run.history[1].seconds < 1100

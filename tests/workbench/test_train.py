@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from torch import nn
 import reslab
 from reslab.data.source import Images
 from reslab.engine.runtime import Runtime
-from reslab.errors import Interrupted, TrainingDiverged, UserError
+from reslab.errors import Interrupted, StorageError, TrainingDiverged, UserError
+from reslab.runs import files
 from reslab.runs.history import EpochRecord
 from reslab.training.observers import NullObserver, StepRecord
 
@@ -174,6 +176,79 @@ def test_labels_beyond_the_classes_are_told_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("out", [None, "mine"])
+def test_a_limit_too_short_for_a_step_is_told_before_anything_is_written(
+    tiny_source: reslab.ArraySource,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    out: str | None,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = reslab.recipe(training={"time_limit": 0.5})
+    with pytest.raises(UserError) as caught:
+        reslab.train(spec, data=tiny_source, out=out)
+    # Test and report alone are taken to need three seconds.
+    found = re.search(r"is too short: expected at least (\d+) seconds", str(caught.value))
+    assert found is not None
+    assert 3 < int(found[1]) < 60
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_limit_shorter_than_an_epoch_is_warned_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Watch(NullObserver):
+        told: tuple[str, ...] = ()
+
+        def on_warning(self, text: str) -> None:
+            self.told += (text,)
+
+    # 300 steps an epoch, of a net whose steps take a while.
+    images = np.random.default_rng(0).integers(0, 256, (1220, 16, 16), np.uint8)
+    source = reslab.ArraySource(images, np.arange(1220) % 2)
+    watch = Watch()
+    spec = reslab.recipe(
+        model={"name": "resnet110"},
+        data={"validation": 20},
+        training={"batch_size": 4, "time_limit": 8},
+    )
+    run = reslab.train(spec, data=source, out=tmp_path / "run", observers=[watch])
+    assert run.metrics["steps"] < 300
+    assert any("of the 300 steps of an epoch" in text for text in watch.told)
+
+
+def test_a_disk_that_fails_in_mid_run_is_told_with_the_way_on(
+    tiny_source: reslab.ArraySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = files.write_parts, []
+
+    def fail(path: Path, *arguments: object) -> None:
+        if path.name.startswith("step-"):
+            written.append(path)
+            if len(written) > 1:
+                raise files.cannot_write(path, OSError(28, "No space left on device"))
+        write(path, *arguments)
+
+    monkeypatch.setattr("reslab.runs.checkpoint.write_parts", fail)
+    with pytest.raises(StorageError) as caught:
+        reslab.train(SHORT, data=tiny_source, out=tmp_path / "my run")
+    told = str(caught.value)
+    assert "after step 10: received no space left on device; that of 5 is kept" in told
+    assert f"--resume '{tmp_path}/my run'`" in told
+    assert reslab.load_run(tmp_path / "my run").metrics["status"] == "failed"
+
+
+def test_steps_that_were_left_out_are_counted_where_training_fails(
+    tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    spec = reslab.recipe(
+        training={"lr": 1e30, "schedule": {"kind": "constant"}, "non_finite": "skip"}
+    )
+    with pytest.raises(TrainingDiverged):
+        reslab.train(spec, data=tiny_source, out=tmp_path / "run")
+    assert reslab.load_run(tmp_path / "run").metrics["left_out_steps"] > 0
+
+
 def test_what_is_no_specification_is_told() -> None:
     with pytest.raises(UserError, match="expected a RunSpec"):
         reslab.train({"training": {}})
@@ -210,7 +285,7 @@ def test_an_empty_folder_is_taken(tiny_source: reslab.ArraySource, tmp_path: Pat
     assert reslab.train(SHORT, data=tiny_source, out=tmp_path).path == tmp_path
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_a_run_that_can_be_used(
     tiny_source: reslab.ArraySource, tmp_path: Path, number: signal.Signals
 ) -> None:

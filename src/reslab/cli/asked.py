@@ -56,7 +56,7 @@ class Asked:
     lr: Annotated[str | None, Parameter(help="peak learning rate")] = None
     seed: Annotated[str | None, Parameter(help="where all randomness begins")] = None
     time_limit: Annotated[
-        str | None, Parameter(help="train what fits into so long, such as 90s, 5m or 1h30m")
+        str | None, Parameter(help="train what fits into so long, such as 90s, 1.5m or 1h30m")
     ] = None
     config: Annotated[Path | None, Parameter(help="YAML file with settings")] = None
     set_: Annotated[
@@ -75,6 +75,9 @@ class Asked:
         Raises:
             UserError: with every fault.
         """
+        for name in self.given():
+            if getattr(self, name.replace("-", "_"), None) == "":
+                raise UserError(f"--{name} is empty", remedy="give it a value, or leave it out")
         changes: list[Document] = []
         for name, key in (_TEXTS | _SETTINGS).items():
             value = getattr(self, name)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from cyclopts import App
 
 from reslab.cli.arguments import Json
 from reslab.cli.output import print_json, print_line, print_table
+
+# Long enough to see what else runs, and no bother to whoever waits.
+_LOOK_SECONDS = 0.3
 
 app = App(
     name="doctor",
@@ -17,12 +22,16 @@ app = App(
 @app.default
 def doctor(*, json: Json = False) -> None:
     """Tell what this machine has, what is chosen on it, and why."""
+    from reslab.engine.load import Load
     from reslab.engine.machine import inspect_machine
     from reslab.engine.memory import memory_of
     from reslab.runs.environment import PACKAGES, package_version
     from reslab.spec.run import EngineSpec
     from reslab.workbench.decide import choose_engine
 
+    load = Load()
+    time.sleep(_LOOK_SECONDS)
+    others = load.others()
     machine = inspect_machine()
     choices = choose_engine(EngineSpec())
     memory = memory_of("cpu")
@@ -35,6 +44,8 @@ def doctor(*, json: Json = False) -> None:
                 "features": dict(machine.features),
                 "cpu": machine.cpu,
                 "cpus": machine.cpus,
+                "cpu_limit": machine.cpu_limit,
+                "cpus_used_by_others": round(others, 2),
                 "memory_bytes": memory,
                 "cuda": machine.cuda,
                 "packages": packages,
@@ -42,6 +53,7 @@ def doctor(*, json: Json = False) -> None:
         )
         return
     print_line(f"{machine.cpu}, {machine.cpus} usable CPUs, {memory / 2**30:.0f} GiB")
+    print_line(f"other processes keep {others:.1f} CPUs busy now")
     print_line(f"GPU: {machine.cuda or ('Apple' if machine.mps else 'none')}")
     for name, usable in machine.features.items():
         print_line(f"{name}: {'usable' if usable else 'not usable'}")

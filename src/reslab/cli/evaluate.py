@@ -9,6 +9,8 @@ from cyclopts import App, Parameter
 
 from reslab.cli.arguments import Json, Root, RunPath, Use
 from reslab.cli.output import accuracy, percent, print_json, print_line, print_table, warn
+from reslab.runs.files import locked
+from reslab.workbench.stored import open_run
 
 app = App(
     name="evaluate",
@@ -29,7 +31,8 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a run on the test or validation split."""
-    from reslab.runs.files import locked
+    open_run(run)
+    # Only now, so that a mistake is told without waiting for torch.
     from reslab.workbench.evaluate import evaluate_run
     from reslab.workbench.reporting import draw_run, store_evaluation
     from reslab.workbench.run import load_run

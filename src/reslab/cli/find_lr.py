@@ -11,7 +11,6 @@ from cyclopts import App, Parameter
 from reslab.cli.arguments import Json, whole_number
 from reslab.cli.asked import Asked
 from reslab.cli.output import print_json, print_line
-from reslab.workbench.stopping import raise_on_signals
 
 app = App(
     name="find-lr",
@@ -31,11 +30,14 @@ def find_lr(
     """Raise the learning rate from step to step, and suggest one by how the loss falls."""
     spec = (asked or Asked()).spec()
     count = whole_number(steps, "--steps", least=20)
+    if out is not None:
+        from reslab.evaluation.canvas import check_picture
+
+        check_picture(out)
     # Only now, so that mistakes in the settings are told without waiting for torch.
     from reslab.workbench.find_lr import find_learning_rate
 
-    with raise_on_signals():
-        sweep, usual = find_learning_rate(spec, steps=count)
+    sweep, usual = find_learning_rate(spec, steps=count)
     if out is not None:
         from reslab.evaluation.canvas import save
         from reslab.evaluation.range_test import range_test

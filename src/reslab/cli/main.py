@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 import reslab
 from reslab.errors import ReslabError
+from reslab.workbench.stopping import raise_on_signals
 
 # name, where it is, what it does in a line, more of it; a module is imported when its command
 # is called, which is why the texts stand here.
@@ -99,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
     try:
-        app(list(arguments), exit_on_error=False, print_error=False)
+        with raise_on_signals():
+            app(list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         command = " ".join(["reslab", *(error.command_chain or ())])
         text = " ".join(str(error).split())
@@ -124,5 +127,6 @@ def run(arguments: Sequence[str]) -> int:
 
 def _complain(text: str, code: int, remedy: str = "") -> int:
     end = f"; {remedy}" if remedy else ""
-    sys.stderr.write(f"reslab: {text.rstrip('.')}{end}\n")
+    with suppress(OSError):  # of a terminal that was closed
+        sys.stderr.write(f"reslab: {text.rstrip('.')}{end}\n")
     return code

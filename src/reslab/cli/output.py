@@ -21,6 +21,12 @@ def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def tell(text: str) -> None:
+    """A line about what is going on, on standard error."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
 def warn(text: str) -> None:
     """A warning on standard error."""
     sys.stderr.write(f"reslab: warning: {text}\n")

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from reslab.cli.arguments import Json, RunPath, Use, whole_number
 from reslab.cli.output import percent, print_json, print_line
 from reslab.errors import UserError
+from reslab.workbench.stored import open_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,9 +38,11 @@ def predict(
     json: Json = False,
 ) -> None:
     """Classify image files with a run."""
+    count = whole_number(top, "--top", least=1)
+    open_run(run)
+    # Only now, so that a mistake is told without waiting for torch.
     from reslab.workbench.run import load_run
 
-    count = whole_number(top, "--top", least=1)
     loaded = load_run(run)
     paths = expand(images)
     documents = [

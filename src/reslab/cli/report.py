@@ -10,6 +10,8 @@ from cyclopts import App, Parameter
 from reslab.cli.arguments import Json
 from reslab.cli.output import print_json, print_line
 from reslab.errors import UserError
+from reslab.runs.folder import REPORT
+from reslab.workbench.stored import open_run
 
 app = App(
     name="report",
@@ -24,12 +26,14 @@ def report(
     json: Json = False,
 ) -> None:
     """Draw the pictures and the page of runs anew, from what their folders hold."""
-    from reslab.runs.folder import REPORT
+    if not runs:
+        raise UserError("there is no run to report", remedy="give a run's folder")
+    for path in runs:
+        open_run(path)
+    # Only now, so that a mistake is told without waiting for torch.
     from reslab.workbench.reporting import draw_run
     from reslab.workbench.run import load_run
 
-    if not runs:
-        raise UserError("there is no run to report", remedy="give a run's folder")
     loaded = [load_run(path) for path in runs]
     for run in loaded:
         draw_run(run)

@@ -10,9 +10,9 @@ from cyclopts import App, Parameter
 
 from reslab.cli.arguments import Json
 from reslab.cli.asked import Asked
-from reslab.cli.output import print_json, print_line
+from reslab.cli.output import print_json, print_line, tell
 from reslab.errors import ReslabError, UserError
-from reslab.workbench.stopping import raise_on_signals
+from reslab.workbench.stored import open_run
 
 app = App(
     name="resume-check",
@@ -38,12 +38,13 @@ def resume_check(
             remedy="leave the run out, or all others but --root",
         )
     spec = asked.spec()
+    if run is not None:
+        open_run(run)
     # Only now, so that mistakes in the settings are told without waiting for torch.
     from reslab.workbench.resume_check import check_resume
     from reslab.workbench.run import load_run
 
-    with raise_on_signals():
-        result = check_resume(spec if run is None else load_run(run), root=asked.root)
+    result = check_resume(spec if run is None else load_run(run), root=asked.root, tell=tell)
     if json:
         print_json({**asdict(result), "equal": result.equal})
     cuts = ", ".join(map(str, result.cuts))

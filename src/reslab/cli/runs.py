@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +12,9 @@ from cyclopts import App, Parameter
 from reslab.cli.arguments import Json
 from reslab.cli.output import percent, print_json, print_line, print_table, warn
 from reslab.errors import UserError
+from reslab.runs.folder import HISTORY, SPEC
+from reslab.spec.text import flatten
+from reslab.workbench.stored import open_run
 
 # Settings that the table shows in a column.
 OWN_COLUMN = ("recipe", "data.name", "data.root", "model.name", "training.epochs")
@@ -29,8 +34,6 @@ def runs(
     json: Json = False,
 ) -> None:
     """List and compare runs, the best first."""
-    from reslab.runs.folder import SPEC
-
     try:
         there = folder.is_dir()
     except OSError:
@@ -52,30 +55,31 @@ def runs(
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    print_table(
-        ("run", "data", "model", "recipe", "seed", "epochs", "time", "best", "interval", "last"),
-        [
-            (
-                r["run"],
-                r["data"],
-                r["model"],
-                r["recipe"],
-                str(r["seed"]),
-                str(r["epochs"]),
-                "-" if r["train_seconds"] is None else f"{r['train_seconds']:.0f} s",
-                r["status"] if r["top1"] is None else percent(r["top1"]),
-                ""
-                if r["top1"] is None
-                else f"{100 * r['top1_interval'][0]:.2f} to {100 * r['top1_interval'][1]:.2f}",
-                "" if r["last_top1"] is None else percent(r["last_top1"]),
-            )
-            for r in rows
-        ],
-    )
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "run": lambda r: r["run"],
+        "data": lambda r: r["data"],
+        "model": lambda r: r["model"],
+        "recipe": lambda r: r["recipe"],
+        "seed": lambda r: str(r["seed"]),
+        "status": lambda r: r["status"],
+        "epochs": lambda r: str(r["epochs"]),
+        "time": lambda r: "-" if r["train_seconds"] is None else f"{r['train_seconds']:.0f} s",
+        "best": lambda r: "-" if r["top1"] is None else percent(r["top1"]),
+        "interval": lambda r: "" if r["top1"] is None else _ends(r["top1_interval"]),
+        "last": lambda r: "" if r["last_top1"] is None else percent(r["last_top1"]),
+    }
+    if all(r["status"] == "finished" for r in rows):
+        del columns["status"]
+    print_table(tuple(columns), [tuple(cell(r) for cell in columns.values()) for r in rows])
     if any(r["settings"] for r in rows):
         print_line("\nwhere their settings differ:")
         for r in rows:
-            print_line(f"  {r['run']}: " + ", ".join(f"{k}={v}" for k, v in r["settings"].items()))
+            told = (f"{key}={dumps(value)}" for key, value in r["settings"].items())
+            print_line(f"  {r['run']}: " + ", ".join(told))
+
+
+def _ends(interval: Sequence[float]) -> str:
+    return f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
 
 
 def _mark_differences(rows: list[dict[str, Any]]) -> None:
@@ -88,27 +92,19 @@ def _mark_differences(rows: list[dict[str, Any]]) -> None:
                 row["settings"].pop(name, None)
 
 
-def _flatten(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in section.items():
-        inner = isinstance(value, dict)
-        flat |= _flatten(value, f"{prefix}{key}.") if inner else {prefix + key: value}
-    return flat
-
-
 def _describe(path: Path) -> dict[str, Any] | None:
-    from reslab.workbench.run import load_run
-
     try:
-        run = load_run(path)
-        spec, metrics = run.spec, run.metrics
+        run = open_run(path)
+        spec, metrics, status = run.spec, run.metrics, run.status
+        epochs = metrics.get("epochs")
+        if epochs is None:
+            epochs = len(run.history) if run.folder.has(HISTORY) else 0
     except UserError as error:
         warn(str(error))
         return None
     test = metrics.get("test", {})
     best = test.get("best", {})
-    settings = _flatten(spec.model_dump(mode="json", exclude={"facts", "format", "seeds"}))
+    settings = flatten(spec.model_dump(mode="json", exclude={"facts", "format", "seeds"}))
     return {
         "run": str(path),
         "data": spec.data.name,
@@ -116,8 +112,8 @@ def _describe(path: Path) -> dict[str, Any] | None:
         "recipe": spec.recipe,
         "seed": spec.seeds.base,
         "settings": {k: v for k, v in settings.items() if k not in OWN_COLUMN},
-        "status": metrics.get("status", "unfinished"),
-        "epochs": metrics.get("epochs", 0),
+        "status": status,
+        "epochs": epochs,
         "train_seconds": metrics.get("train_seconds"),
         "top1": best.get("top1"),
         "top1_interval": best.get("top1_interval"),

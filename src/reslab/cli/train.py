@@ -15,7 +15,8 @@ from reslab.cli.output import accuracy, print_json, print_line, warn
 from reslab.errors import UserError
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
-from reslab.workbench.stopping import raise_on_signals
+from reslab.wording import counted, quoted
+from reslab.workbench.stored import has_finished, open_run
 
 if TYPE_CHECKING:
     from reslab.workbench.run import Run
@@ -51,8 +52,7 @@ def train(
     if resume is not None:
         given = asked.given()
         given += [name for name, value in (("out", out), ("print-config", print_config)) if value]
-        with raise_on_signals():
-            _resume(resume, given, asked.root, json, began)
+        _resume(resume, given, asked.root, json, began)
         return
     spec = asked.spec()
     if print_config:
@@ -62,7 +62,7 @@ def train(
     from reslab.cli.progress import make_progress
     from reslab.workbench.train import train as run_training
 
-    with raise_on_signals(), make_progress() as progress:
+    with make_progress() as progress:
         run = run_training(spec, out=out, observers=[progress], began=began)
     _print_run(run, json)
 
@@ -72,14 +72,14 @@ def _resume(path: Path, given: Sequence[str], root: str | None, json: bool, bega
         raise UserError(
             f"a run that is resumed keeps its settings: --{odd[0]} cannot be given",
             remedy="leave it out, or train anew with --config "
-            f"{path / 'run.yaml'} and what you want changed",
+            f"{quoted(path / 'run.yaml')} and what you want changed",
         )
+    if has_finished(open_run(path)):
+        warn(f"{path} has finished already")
+    # Only now, so that a mistake is told without waiting for torch.
     from reslab.cli.progress import make_progress
     from reslab.workbench.resume import resume
-    from reslab.workbench.run import load_run
 
-    if load_run(path).metrics.get("status") == "finished":
-        warn(f"{path} has finished already")
     with make_progress() as progress:
         run = resume(path, root=root, observers=[progress], began=began)
     _print_run(run, json)
@@ -108,7 +108,8 @@ def _print_run(run: Run, json: bool) -> None:
     metrics = run.metrics
     early = ", ended early," if metrics.get("stopped_early") else ""
     print_line(
-        f"{run.spec.model.name} on {run.spec.data.name}: {metrics['epochs']} epochs{early} in "
+        f"{run.spec.model.name} on {run.spec.data.name}: "
+        f"{counted(metrics['epochs'], 'epoch')}{early} in "
         f"{metrics['train_seconds']:.1f} s, {metrics['images_per_second']:,.0f} images/s"
     )
     test = metrics["test"]

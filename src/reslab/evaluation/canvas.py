@@ -20,7 +20,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from reslab.errors import UserError
-from reslab.runs.files import write_atomically
+from reslab.runs.files import check_file, write_atomically
 
 DPI = 192  # two dots a CSS pixel: sharp on the screens of today
 TEXT = 9.0  # points
@@ -156,11 +156,20 @@ def save(figure: Figure, path: str | Path) -> None:
     Raises:
         UserError: where ``path`` does not end in .png or cannot be written.
     """
-    path = Path(path)
+    check_picture(Path(path))
+    write_atomically(Path(path), to_png(figure))
+
+
+def check_picture(path: Path) -> None:
+    """Refuse a place for a picture, before any work is done for it.
+
+    Raises:
+        UserError: as ``save``.
+    """
     if path.suffix.lower() != ".png":
         raise UserError(
             "the picture would not be what its name says",
             expected="a name that ends in .png",
             received=repr(path.name),
         )
-    write_atomically(path, to_png(figure))
+    check_file(path)

@@ -92,9 +92,11 @@ def curves(
         lines = [a.axvline(best_epoch, color=theme.muted, lw=1, ls=":", zorder=1) for a in panels]
         lines[0].set_label(f"best epoch {best_epoch}")
         handles.append(lines[0])
+        # Not clipped: the best epoch is often at the panel's upper or right edge.
+        ring: dict[str, Any] = {"mfc": "none", "mec": theme.validation, "mew": 1.6, "ms": 10}
         for epoch, value in accuracies:
             if epoch == best_epoch:
-                accuracy.plot(epoch, value, "o", mfc="none", mec=theme.validation, mew=1.6, ms=10)
+                accuracy.plot(epoch, value, "o", clip_on=False, **ring)
     figure.legend(
         handles=handles,
         loc="outside upper left",

@@ -21,6 +21,7 @@ from reslab.evaluation.figures import confusion, curves
 from reslab.evaluation.metrics import ClassMetrics, Interval, Metrics
 from reslab.evaluation.tiles import Mistake, worst
 from reslab.runs.history import EpochRecord
+from reslab.wording import counted
 
 _TO = "\u2013"  # the dash between the ends of a range
 _NAMED = 3  # confusions told in words below the figure
@@ -147,8 +148,7 @@ def _tell_curves(history: Sequence[EpochRecord], best_epoch: int | None) -> str:
     if not history:
         return ""
     first, last = history[0], history[-1]
-    epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
-    told = [f"Loss, accuracy and learning rate over {epochs}."]
+    told = [f"Loss, accuracy and learning rate over {counted(len(history), 'epoch')}."]
     if len(history) > 1:
         told.append(f"Training loss went from {first.train_loss:.3g} to {last.train_loss:.3g}.")
     told.append(f"Training accuracy ended at {percent(last.train_accuracy)}.")

@@ -119,7 +119,7 @@ class Checkpoints:
         if damaged:
             raise UserError(
                 f"no checkpoint in {self.folder} can be used",
-                received=damaged[0],
+                received="; ".join(damaged),
                 remedy=f"restore it from a copy, or delete {self.folder} to begin at step 0",
             )
         return None, ()
@@ -135,6 +135,10 @@ class Checkpoints:
                     # it was recorded, and the process was killed before it removed the first.
                     aged.append((_step_of(path), path.stat().st_mtime_ns, path))
         return [path for *_, path in sorted(aged, reverse=True)]
+
+    def newest_step(self) -> int | None:
+        """The step of the newest, whole or not; None where there is none."""
+        return max(map(_step_of, self.paths()), default=None)
 
     def keep_newest(self) -> None:
         """Delete all but the newest: the training has ended."""
@@ -195,7 +199,9 @@ def _read(path: Path) -> Checkpoint:
             f"{path.name} cannot be read", received=(error.strerror or str(error)).lower()
         ) from error
     if not path.name.endswith(f"-{digest.hexdigest()}.safetensors"):
-        raise UserError(f"{path.name} is damaged", received="content that its name does not tell")
+        raise UserError(
+            f"{path.name} is damaged", received="content that its checksum does not fit"
+        )
     try:
         with safe_open(path, framework="pt") as opened:
             facts = json.loads(opened.metadata()[_FACTS])

@@ -7,11 +7,12 @@ import errno
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from reslab.errors import UserError
+from reslab.errors import StorageError, UserError
 
 fcntl: ModuleType | None
 try:
@@ -103,20 +104,53 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(folder, error) from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _try_lock(handle, fcntl.LOCK_EX, patience=0.2):
             raise UserError(
                 f"{folder} is in use",
                 received="another process that trains or evaluates this run",
                 remedy="wait for its end",
-            ) from error
-        except OSError:
-            # File systems without locks: better unguarded than useless.
-            pass
+            )
         yield
     finally:
         os.close(handle)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the folder now; False too where that cannot be asked."""
+    if fcntl is None:
+        return False
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int, kind: int, *, patience: float = 0.0) -> bool:
+    """Take a lock if it is free.
+
+    Args:
+        handle: of the folder, whose closing gives it back.
+        kind: of lock.
+        patience: seconds to wait for one who only asks whether it is held.
+    """
+    assert fcntl is not None
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.02)
+        except OSError:
+            # File systems without locks: better unguarded than useless.
+            return True
+        else:
+            return True
 
 
 def is_leftover(path: Path) -> bool:
@@ -153,12 +187,29 @@ def check_space(path: Path, needed: int) -> None:
         )
 
 
-def cannot_write(path: Path, error: OSError) -> UserError:
+def check_file(path: Path) -> None:
+    """Refuse a place for a file, before any work is done for it.
+
+    Raises:
+        StorageError: where its folder is missing or may not be written to, or it is a folder.
+    """
+    number = 0
+    if not path.parent.is_dir():
+        number = errno.ENOTDIR if path.parent.exists() else errno.ENOENT
+    elif path.is_dir():
+        number = errno.EISDIR
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        number = errno.EACCES
+    if number:
+        raise cannot_write(path, OSError(number, os.strerror(number)))
+
+
+def cannot_write(path: Path, error: OSError) -> StorageError:
     """What to tell of a file or folder that could not be written."""
-    return UserError(
+    return StorageError(
         f"{path} cannot be written",
         received=(error.strerror or str(error)).lower(),
-        remedy="choose a folder that you may write to, with space left",
+        remedy="make room or allow writing there, or choose another folder",
     )
 
 

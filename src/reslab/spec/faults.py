@@ -43,10 +43,17 @@ class _Fault:
     remedy: str = ""
 
 
-def describe_faults(model: type[BaseModel], error: ValidationError) -> list[str]:
+def describe_faults(
+    model: type[BaseModel], error: ValidationError, *, settable: bool = True
+) -> list[str]:
     """One sentence a setting: what, expected, received, remedy.
 
     Pydantic reports a union once for each member; these are drawn together.
+
+    Args:
+        model: what could not be built.
+        error: why.
+        settable: whether --set is a remedy.
     """
     faults: dict[str, _Fault] = {}
     for item in error.errors(include_url=False):
@@ -72,7 +79,7 @@ def describe_faults(model: type[BaseModel], error: ValidationError) -> list[str]
         text = str(item["ctx"]["error"]) if item["type"] == "value_error" else _expected(item)
         if text not in fault.expected:
             fault.expected.append(text)
-    return [_sentence(dotted, fault) for dotted, fault in faults.items()]
+    return [_sentence(dotted, fault, settable) for dotted, fault in faults.items()]
 
 
 def _locate(
@@ -129,14 +136,12 @@ def _expected(item: Mapping[str, Any]) -> str:
     return by_type.get(item["type"]) or str(item["msg"])
 
 
-def _sentence(dotted: str, fault: _Fault) -> str:
+def _sentence(dotted: str, fault: _Fault, settable: bool) -> str:
     if fault.unknown is not None:
         return f"unknown setting {dotted}; {fault.remedy}"
     received = "nothing" if fault.received is None else repr(fault.received)
     expected = " or ".join(fault.expected)
     if expected.startswith("unknown "):
         return f"{dotted}: {expected}"
-    return (
-        f"{dotted} cannot be used: expected {expected}, received {received}; "
-        f"correct it with --set {dotted}=VALUE"
-    )
+    remedy = f"correct it with --set {dotted}=VALUE" if settable else "correct it there"
+    return f"{dotted} cannot be used: expected {expected}, received {received}; {remedy}"

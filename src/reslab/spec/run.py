@@ -173,7 +173,7 @@ class TrainingSpec(Frozen):
     )
     time_limit: Annotated[Positive, BeforeValidator(parse_duration)] | None = Field(
         None,
-        description="seconds, or such as 90s, 5m, 1h30m: train what of the epochs fits, the "
+        description="seconds, or such as 90s, 1.5m, 1h30m: train what of the epochs fits, the "
         "schedule shortened with them; null: no limit",
     )
     non_finite: Literal["stop", "skip", "rollback"] = Field(
@@ -217,12 +217,14 @@ class EngineSpec(Frozen):
 class CheckpointSpec(Frozen):
     """How often the state of a training is kept on disk, to be resumed from."""
 
-    every_seconds: NonNegative = Field(
+    every_seconds: Annotated[NonNegative, BeforeValidator(parse_duration)] = Field(
         60.0,
-        description="seconds of training between two checkpoints, more where the disk is slow; "
-        "0: one after each step",
+        description="seconds of training, or such as 5m, between two checkpoints, more where the "
+        "disk is slow; 0: one after each step",
     )
-    keep: Count = Field(2, description="checkpoints that are kept, the newest")
+    keep: Count = Field(
+        2, description="checkpoints that are kept while it trains, the newest; one when it is done"
+    )
 
 
 class SeedSpec(Frozen):

@@ -160,6 +160,19 @@ def nest(dotted: str, value: Any) -> Document:
     return document
 
 
+def flatten(document: Mapping[str, Any], prefix: str = "") -> Document:
+    """Values by their dotted names.
+
+    >>> flatten({"training": {"lr": 0.1}, "recipe": "fast"})
+    {'training.lr': 0.1, 'recipe': 'fast'}
+    """
+    flat: Document = {}
+    for key, value in document.items():
+        inner = isinstance(value, Mapping)
+        flat |= flatten(value, f"{prefix}{key}.") if inner else {prefix + key: value}
+    return flat
+
+
 def merge(base: Mapping[str, Any], *changes: Mapping[str, Any]) -> Document:
     """``base`` with each change laid over it in turn, section by section.
 
@@ -197,13 +210,18 @@ def _lay_over(
 def build(model: type[SpecT], document: Mapping[str, Any], origin: str = "") -> SpecT:
     """The document as a ``RunSpec`` or ``ResolvedRun``.
 
+    Args:
+        model: which of the two, or a part of one.
+        document: its values.
+        origin: where it was read, if what stands there counts alone; "": options may add to it.
+
     Raises:
         UserError: with a line for every fault and, for an unknown key, the nearest name.
     """
     try:
         return TypeAdapter(model).validate_python(document)
     except ValidationError as error:
-        faults = describe_faults(model, error)
+        faults = describe_faults(model, error, settable=not origin)
         raise UserError(_join(faults, origin)) from error
 
 

@@ -122,7 +122,8 @@ class EpochLoop:
         is_last = state.epoch_step == self.stepper.batches.steps_per_epoch or state.plan.done
         if is_first or is_last or state.step % LOOK_EVERY == 0:
             if self.budget is not None and not state.plan.done:
-                self.budget.apply(state.plan, state.watch.seconds_a_step())
+                saving = 0.0 if self.saver is None else self.saver.took
+                self.budget.apply(state.plan, state.watch.seconds_a_step(), saving=saving)
             self._tell(epoch, rate, outcome.loss.item())
 
     def check_weights(self) -> None:
@@ -161,7 +162,9 @@ class EpochLoop:
         if training.non_finite == "stop":
             state.left_out += 1
             remedy = "mend or leave out these images" if fault.rows else SLOWER
-            raise TrainingDiverged(f"{text}; {remedy}")
+            raise TrainingDiverged(
+                f"{text}; {remedy}, or let training.non_finite skip such steps or roll back"
+            )
         self._count_left_out(text)
         if training.non_finite == "rollback":
             state.roll_back()
@@ -187,6 +190,7 @@ class EpochLoop:
             epochs=max(epoch + 1, -(-(state.step + left) // self.stepper.batches.steps_per_epoch)),
             step=state.step,
             total_steps=state.step + left,
+            is_limited=self.budget is not None and left > 0,
             loss=loss,
             learning_rate=rate,
             images_per_second=images / state.watch.epoch_seconds(),

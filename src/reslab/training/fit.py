@@ -179,6 +179,7 @@ def fit(
                 interrupted = True
                 break
             if saver is not None:
+                saver.save_first(state)
                 saver.save_if_due(state)
     if saver is not None:
         saver.save(state)

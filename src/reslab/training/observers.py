@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import nn
 
 from reslab.runs.history import EpochRecord
+from reslab.wording import clock, counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class StepRecord:
         epochs: of the whole training.
         step: optimiser steps made so far.
         total_steps: of the whole training.
+        is_limited: whether a limit of time may still change these two.
         loss: of this step's batch.
         learning_rate: of this step.
         images_per_second: over the epoch so far.
@@ -30,6 +32,7 @@ class StepRecord:
     epochs: int
     step: int
     total_steps: int
+    is_limited: bool
     loss: float
     learning_rate: float
     images_per_second: float
@@ -42,6 +45,7 @@ class Forecast:
 
     Attributes:
         epochs: passes over the images, a part of one included.
+        asked_epochs: those that the settings ask for; more where a limit of time cuts them short.
         steps: optimiser steps.
         seconds: until the run is complete: steps, validations, test and report.
         peak_bytes: the most memory that the process will use, by what it took in the rehearsal
@@ -49,6 +53,7 @@ class Forecast:
     """
 
     epochs: float
+    asked_epochs: float
     steps: int
     seconds: float
     peak_bytes: int | None
@@ -57,12 +62,19 @@ class Forecast:
 def describe_forecast(forecast: Forecast) -> str:
     """A line for people.
 
-    >>> describe_forecast(Forecast(epochs=2.5, steps=500, seconds=75.0, peak_bytes=2**30))
-    'forecast: 2.5 epochs, 500 steps, in about 1:15, with 1.0 GiB of memory'
+    >>> told = Forecast(epochs=2.5, asked_epochs=4, steps=500, seconds=75.0, peak_bytes=2**30)
+    >>> describe_forecast(told)
+    'forecast: 2.5 of 4 epochs fit the limit of time, 500 steps, in about 1:15, with 1.0 GiB of \
+memory'
     """
+    epochs = counted(forecast.epochs, "epoch")
+    if forecast.epochs < forecast.asked_epochs:
+        epochs = (
+            f"{forecast.epochs:.3g} of {counted(forecast.asked_epochs, 'epoch')} fit the limit of "
+            "time"
+        )
     text = (
-        f"forecast: {forecast.epochs:.3g} epochs, {forecast.steps} steps, in about "
-        f"{clock(forecast.seconds)}"
+        f"forecast: {epochs}, {counted(forecast.steps, 'step')}, in about {clock(forecast.seconds)}"
     )
     if forecast.peak_bytes is None:
         return text
@@ -73,13 +85,6 @@ def warn(observers: Iterable[Observer], text: str) -> None:
     """Tell all of them."""
     for observer in observers:
         observer.on_warning(text)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss, or h:mm:ss from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Observer(Protocol):

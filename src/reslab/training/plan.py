@@ -71,9 +71,15 @@ class Budget:
     steps_per_epoch: int
     now: Callable[[], float] = time.perf_counter
 
-    def apply(self, plan: Plan, seconds_a_step: float) -> None:
-        """Let the plan end in time at that pace."""
+    def apply(self, plan: Plan, seconds_a_step: float, *, saving: float = 0.0) -> None:
+        """Let the plan end in time.
+
+        Args:
+            plan: the training's.
+            seconds_a_step: its pace.
+            saving: seconds that the last checkpoint will take.
+        """
         share = self.validation_seconds / self.steps_per_epoch
         # The last epoch may be cut short and has a validation all the same.
-        left = self.ends_at - self.now() - self.validation_seconds
+        left = self.ends_at - self.now() - self.validation_seconds - saving
         plan.fit_into(left, seconds_a_step + share)

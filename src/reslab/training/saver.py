@@ -40,6 +40,16 @@ class Saver:
         if self._now() - self._ended >= wait:
             self.save(state)
 
+    def save_first(self, state: TrainingState) -> None:
+        """Write it if nothing was written yet, so that an epoch's work is soon safe."""
+        if self._saved is None:
+            self.save(state)
+
+    @property
+    def took(self) -> float:
+        """Seconds that the last write took; 0 before the first."""
+        return self._took
+
     def save(self, state: TrainingState) -> None:
         """Write it, unless it is what was written last."""
         position = (state.step, len(state.history))

@@ -12,6 +12,7 @@ from reslab.runs.files import write_atomically
 from reslab.runs.folder import HISTORY, LOG, RunFolder
 from reslab.runs.history import EpochRecord, format_history
 from reslab.training.observers import Forecast, StepRecord, describe_forecast
+from reslab.wording import loss_text
 
 LOG_EVERY = 100
 
@@ -45,7 +46,7 @@ class Recorder:
         """Log the loss of the first and every hundredth step, as the notes' training prints it."""
         if record.step == 1 or record.step % LOG_EVERY == 0:
             self.log(
-                f"epoch {record.epoch} step {record.step} loss {record.loss:.4f} "
+                f"epoch {record.epoch} step {record.step} loss {loss_text(record.loss)} "
                 f"rate {record.learning_rate:.6f}"
             )
 
@@ -57,10 +58,10 @@ class Recorder:
         validation = (
             ""
             if record.val_loss is None
-            else f" val_loss {record.val_loss:.4f} val_accuracy {record.val_accuracy:.4f}"
+            else f" val_loss {loss_text(record.val_loss)} val_accuracy {record.val_accuracy:.4f}"
         )
         self.log(
-            f"epoch {record.epoch} ended: train_loss {record.train_loss:.4f} "
+            f"epoch {record.epoch} ended: train_loss {loss_text(record.train_loss)} "
             f"train_accuracy {record.train_accuracy:.4f}{validation}"
         )
 

@@ -21,6 +21,7 @@ from reslab.runs.files import write_atomically
 from reslab.runs.folder import (
     CONFUSION,
     CURVES,
+    ENVIRONMENT,
     METRICS,
     MISTAKES,
     MISTAKES_DATA,
@@ -28,6 +29,7 @@ from reslab.runs.folder import (
     SPEC,
 )
 from reslab.training.state import Cut, describe_cut
+from reslab.wording import counted
 from reslab.workbench.evaluate import Evaluation
 from reslab.workbench.run import Run
 
@@ -153,6 +155,17 @@ def _facts(run: Run, metrics: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
+def _times_resumed(run: Run) -> int:
+    environment = run.folder.read_json(ENVIRONMENT) if run.folder.has(ENVIRONMENT) else {}
+    return len(environment.get("resumed", []))
+
+
+def _times_tested(run: Run) -> int:
+    """Openings of the test split; those of one training that was interrupted count as one."""
+    by = [opening.get("by") for opening in run.folder.read_openings()]
+    return len(by) - max(0, by.count("train") - 1)
+
+
 def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:
     notes = []
     status = metrics.get("status", "unfinished")
@@ -173,7 +186,21 @@ def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:
         f"Memory was too short for a step: {describe_cut(Cut(**cut))}."
         for cut in metrics.get("cuts", ())
     ]
-    openings = len(run.folder.read_openings())
+    steps, of = metrics.get("steps", 0), run.spec.total_steps
+    limit = run.spec.training.time_limit
+    if limit is not None and 0 < steps < of and not metrics.get("stopped_early"):
+        notes.append(
+            f"Its limit of time, {counted(limit, 'second')}, left {steps:,} of {of:,} steps, in "
+            "which the learning rate went through its whole schedule."
+        )
+    if metrics.get("left_out_steps"):
+        notes.append(
+            f"{counted(metrics['left_out_steps'], 'step')} came to nothing because loss, gradient "
+            f"or weights were not finite (training.non_finite: {run.spec.training.non_finite})."
+        )
+    if resumed := _times_resumed(run):
+        notes.append(f"It was interrupted, and resumed {counted(resumed, 'time')}.")
+    openings = _times_tested(run)
     if openings > 1:
         notes.append(
             f"The test split was opened {openings} times; choosing among runs by it would make "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from reslab.data.catalog import open_source
 from reslab.data.source import DataSource
@@ -14,14 +16,17 @@ from reslab.errors import UserError
 from reslab.runs.checkpoint import Checkpoint, Checkpoints
 from reslab.runs.environment import describe_environment, differences
 from reslab.runs.files import check_space, locked
-from reslab.runs.folder import ENVIRONMENT
+from reslab.runs.folder import ENVIRONMENT, SPEC
 from reslab.spec.resolved import ResolvedRun, upgrade
-from reslab.spec.text import build
+from reslab.spec.text import build, flatten
 from reslab.training.observers import Observer
 from reslab.training.state import best_in, history_in
+from reslab.wording import quoted
+from reslab.workbench.forecast import make_ready
 from reslab.workbench.recorder import Recorder
 from reslab.workbench.resolve import Prepared, measure_need, split_again, warn_of_shortage
 from reslab.workbench.run import Run, load_run
+from reslab.workbench.stored import has_finished
 from reslab.workbench.train import carry_out, initial_model, room_needed
 
 
@@ -53,50 +58,38 @@ def resume(
     """
     began = time.perf_counter() if began is None else began
     run = load_run(path)
-    if run.metrics.get("status") == "finished":
+    if has_finished(run):
         return run
     spec = run.spec
     prepared = prepare_again(run, data, root)
     choose_device(inspect_machine(), spec.engine.device)
     runtime = Runtime(**spec.engine.model_dump())
     with runtime.active(), locked(run.path):
-        if run.metrics.get("status") == "finished":  # by another process, while data were read
+        if has_finished(run):  # by another process, while data were read
             return run
         run.folder.complete()
         checkpoint, damaged = Checkpoints(run.folder.checkpoints).load()
-        if checkpoint is not None and _settings_in(checkpoint, path) != spec:
-            raise UserError(
-                f"the settings of {run.path} were changed since its checkpoint was written",
-                remedy=f"put run.yaml back, or train anew with --config {run.path / 'run.yaml'}",
-            )
+        if checkpoint is not None:
+            _check_settings(checkpoint, run)
         model = initial_model(spec, runtime)
         there = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
         check_space(run.path, room_needed(model, spec) - there)
+        ends_at = None
+        if spec.training.time_limit is not None:
+            ends_at = began + spec.training.time_limit - _seconds_spent(checkpoint)
+        ready = make_ready(prepared, model, runtime, checkpoint=checkpoint, ends_at=ends_at)
         recorder = Recorder(run.folder, () if checkpoint is None else history_in(checkpoint))
         step = 0 if checkpoint is None else checkpoint.step
         recorder.log(f"resumed at step {step}")
         best = None if checkpoint is None else best_in(checkpoint)
         if best is not None:
             recorder.save_best(model, best.weights)
-        warnings = [*damaged, *_note_environment(run)]
+        warnings = [*damaged, *_note_environment(run), *_word_of_end(run)]
         if checkpoint is None:
             warnings.append("there is no checkpoint yet: the training begins anew at step 0")
         if damaged:
             warnings.append(f"the checkpoint before is used, of step {step}")
-        left = None
-        if spec.training.time_limit is not None:
-            spent = _seconds_spent(checkpoint) + time.perf_counter() - began
-            left = spec.training.time_limit - spent
-        return carry_out(
-            prepared,
-            model,
-            runtime,
-            recorder,
-            observers,
-            checkpoint=checkpoint,
-            seconds_left=left,
-            warnings=warnings,
-        )
+        return carry_out(ready, recorder, observers, warnings=warnings)
 
 
 def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepared:
@@ -135,9 +128,42 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
     )
 
 
-def _settings_in(checkpoint: Checkpoint, path: str | Path) -> ResolvedRun:
-    """The settings that it was made with; those that reslab has had since are at their defaults."""
-    return build(ResolvedRun, upgrade(checkpoint.facts["settings"], f"a checkpoint of {path}"))
+def _check_settings(checkpoint: Checkpoint, run: Run) -> None:
+    """Refuse a run whose run.yaml is no longer what the checkpoint was made with.
+
+    How checkpoints are kept may be changed; settings that reslab has had since then are at their
+    defaults.
+
+    Raises:
+        UserError: with what differs.
+    """
+    origin = f"a checkpoint of {run.path}"
+    made_with = build(ResolvedRun, upgrade(checkpoint.facts["settings"], origin))
+    then, now = (flatten(spec.model_dump(mode="json")) for spec in (made_with, run.spec))
+    changed = [
+        f"{name} was {then.get(name)} and is {now.get(name)}"
+        for name in now.keys() | then.keys()
+        if not name.startswith("checkpoint.") and then.get(name) != now.get(name)
+    ]
+    if changed:
+        spec = quoted(run.path / SPEC)
+        raise UserError(
+            f"the settings of {run.path} were changed since its checkpoint was written: "
+            f"{', '.join(sorted(changed))}",
+            remedy=f"put run.yaml back, or train anew with --config {spec}",
+        )
+
+
+def _word_of_end(run: Run) -> list[str]:
+    """What ended the training that is gone on with, where the same may end it again."""
+    metrics: dict[str, Any] = {}
+    with suppress(UserError):
+        metrics = run.metrics
+    if metrics.get("status") != "failed":
+        return []
+    return [
+        f"it failed before and will again unless the reason is gone: {metrics.get('reason', '?')}"
+    ]
 
 
 def _note_environment(run: Run) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -62,7 +63,11 @@ class ResumeCheck:
 
 
 def check_resume(
-    asked: RunSpec | Run, *, data: DataSource | None = None, root: str | None = None
+    asked: RunSpec | Run,
+    *,
+    data: DataSource | None = None,
+    root: str | None = None,
+    tell: Callable[[str], object] = lambda text: None,
 ) -> ResumeCheck:
     """Make the two trainings, on the first images of the data, and compare their states.
 
@@ -70,6 +75,7 @@ def check_resume(
         asked: what to run, or a run whose settings and engine to take; it is not changed.
         data: a data set of one's own.
         root: folder of the data set's files, for a run whose data were moved.
+        tell: given a line whenever a new process begins.
 
     Raises:
         UserError: where the training cannot be made here.
@@ -79,8 +85,8 @@ def check_resume(
     short = _shorten(prepared)
     cuts = cuts_of(short.run.facts.steps_per_epoch)
     with tempfile.TemporaryDirectory(prefix="reslab-resume-check-") as folder:
-        whole = _in_parts(short, Path(folder) / "whole", ())
-        parts = _in_parts(short, Path(folder) / "parts", cuts)
+        whole = _in_parts(short, Path(folder) / "whole", (), tell)
+        parts = _in_parts(short, Path(folder) / "parts", cuts, tell)
     return ResumeCheck(
         steps=short.run.total_steps,
         cuts=cuts,
@@ -116,10 +122,16 @@ def _shorten(prepared: Prepared) -> Prepared:
     )
 
 
-def _in_parts(prepared: Prepared, folder: Path, cuts: tuple[int, ...]) -> Checkpoint:
+def _in_parts(
+    prepared: Prepared, folder: Path, cuts: tuple[int, ...], tell: Callable[[str], object]
+) -> Checkpoint:
     """The last state of a training that was cut after these steps."""
     context = multiprocessing.get_context("spawn")
+    begins = 0
     for cut in (*cuts, None):
+        ends = prepared.run.total_steps if cut is None else cut
+        tell(f"a new process makes steps {begins + 1} to {ends} of {prepared.run.total_steps}")
+        begins = ends
         # A new process for each part: nothing may come along but what lies in the folder.
         answer, speaker = context.Pipe(duplex=False)
         part = context.Process(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,55 +19,16 @@ from reslab.errors import UserError
 from reslab.inference.eager import compute_logits
 from reslab.models.resnet import ResNet
 from reslab.models.weights import restore_weights
-from reslab.runs.folder import HISTORY, SPEC, RunFolder
-from reslab.runs.history import EpochRecord, parse_history
-from reslab.spec.resolved import ResolvedRun, upgrade
 from reslab.spec.run import EngineSpec
-from reslab.spec.text import build, parse_document
 from reslab.workbench.decide import choose_engine
 from reslab.workbench.resolve import build_model, evaluation_batch, normaliser_of
+from reslab.workbench.stored import StoredRun, open_run
 
 Use = Literal["best", "last"]
 
 
-class Run:
-    """A trained net with all that is known of its training.
-
-    Args:
-        folder: the run's folder; see ``load_run`` to open one by its path.
-        spec: what was trained, complete.
-
-    Attributes:
-        folder: where everything is stored.
-        spec: what was trained, complete.
-    """
-
-    def __init__(self, folder: RunFolder, spec: ResolvedRun) -> None:
-        self.folder = folder
-        self.spec = spec
-
-    def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
-
-    @property
-    def path(self) -> Path:
-        """The run's folder."""
-        return self.folder.path
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """What metrics.json holds; empty where the run has not ended."""
-        return self.folder.read_metrics()
-
-    @property
-    def history(self) -> tuple[EpochRecord, ...]:
-        """One record for each finished epoch."""
-        return parse_history(self.folder.read_text(HISTORY))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of the net's outputs."""
-        return self.spec.facts.classes
+class Run(StoredRun):
+    """A trained net with all that is known of its training; see ``load_run``."""
 
     def model(self, use: Use = "best") -> ResNet:
         """The trained net, contiguous fp32 on the CPU, in evaluation mode.
@@ -153,10 +114,8 @@ def load_run(path: str | Path) -> Run:
     Raises:
         UserError: where there is no run, or one of a newer format.
     """
-    folder = RunFolder.open(Path(path))
-    origin = str(folder.path / SPEC)
-    document = upgrade(parse_document(folder.read_text(SPEC), origin), origin)
-    return Run(folder, build(ResolvedRun, document, origin))
+    stored = open_run(path)
+    return Run(stored.folder, stored.spec)
 
 
 def to_probabilities(logits_NK: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: an exception, or a question that the loop asks after each step."""
+"""Ctrl-C, SIGTERM and a closed terminal: an exception, or a question asked after each step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+_Handlers = dict[signal.Signals, Any]
 
 
 @contextmanager
@@ -22,7 +24,9 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
         stopped = True
-        signal.signal(number, previous[signal.Signals(number)])
+        # A terminal that is closed may send its signal twice: from the shell and by itself.
+        if number not in _HANG_UP:
+            signal.signal(number, previous[signal.Signals(number)])
 
     previous = _catch(stop)
     try:
@@ -33,7 +37,7 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Within the context SIGTERM raises KeyboardInterrupt as Ctrl-C does."""
+    """Within the context all of them raise KeyboardInterrupt, as Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -45,12 +49,19 @@ def raise_on_signals() -> Iterator[None]:
         _put_back(previous)
 
 
-def _catch(handler: Callable[[int, FrameType | None], None]) -> dict[signal.Signals, Any]:
+# Windows has no such signal.
+_HANG_UP = [signal.Signals(number) for number in [getattr(signal, "SIGHUP", None)] if number]
+
+
+def _catch(handler: Callable[[int, FrameType | None], None]) -> _Handlers:
     if threading.current_thread() is not threading.main_thread():
         return {}
-    return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Under nohup the closing of the terminal is to be ignored.
+    heard = [number for number in _HANG_UP if signal.getsignal(number) is not signal.SIG_IGN]
+    caught = (signal.SIGINT, signal.SIGTERM, *heard)
+    return {number: signal.signal(number, handler) for number in caught}
 
 
-def _put_back(handlers: dict[signal.Signals, Any]) -> None:
+def _put_back(handlers: _Handlers) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -16,7 +16,7 @@ from torch import nn
 from reslab.data.source import DataSource
 from reslab.engine.memory import peak_bytes
 from reslab.engine.runtime import Runtime
-from reslab.errors import Interrupted, UserError
+from reslab.errors import Interrupted, StorageError, UserError
 from reslab.evaluation.metrics import compute_metrics
 from reslab.inference.eager import compute_logits
 from reslab.models.resnet import ResNet
@@ -27,11 +27,13 @@ from reslab.runs.folder import ENVIRONMENT, METRICS, RunFolder, check_free, run_
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
-from reslab.training.fit import FitResult, StopRequestedError, Validate, begin, fit
+from reslab.training.fit import FitResult, StopRequestedError, Validate, fit
 from reslab.training.observers import Observer, warn
 from reslab.training.saver import Saver
+from reslab.training.state import TrainingState
+from reslab.wording import resume_command
 from reslab.workbench.evaluate import evaluate_run
-from reslab.workbench.forecast import forecast
+from reslab.workbench.forecast import Ready, make_ready
 from reslab.workbench.recorder import Recorder
 from reslab.workbench.reporting import draw_run, store_evaluation
 from reslab.workbench.resolve import (
@@ -40,13 +42,15 @@ from reslab.workbench.resolve import (
     evaluation_batch,
     normaliser_of,
     resolve,
-    train_batches,
 )
 from reslab.workbench.run import Run
 from reslab.workbench.stopping import raise_on_signals, stop_on_signals
 
 # Pictures and page, rounded up.
 _REPORT_BYTES = 2**22
+
+# Share of a limit of time by which a run may pass it without a word.
+_BEYOND = 0.02
 
 
 def train(
@@ -89,6 +93,9 @@ def train(
     with runtime.active():
         model = initial_model(run, runtime)
         check_space(Path(out or "runs"), room_needed(model, run))
+        limit = run.training.time_limit
+        ends_at = None if limit is None else began + limit
+        ready = make_ready(prepared, model, runtime, ends_at=ends_at)
         text = format_document(run.model_dump(mode="json"))
         if out is None:
             name = run_name(run.data.name, run.model.name, datetime.now())
@@ -100,79 +107,53 @@ def train(
             recorder = Recorder(folder)
             for choice in prepared.choices:
                 recorder.log(f"{choice.setting} {choice.value}: {choice.reason}")
-            limit = run.training.time_limit
-            left = None if limit is None else limit - (time.perf_counter() - began)
-            return carry_out(prepared, model, runtime, recorder, observers, seconds_left=left)
+            return carry_out(ready, recorder, observers)
 
 
 def carry_out(
-    prepared: Prepared,
-    model: ResNet,
-    runtime: Runtime,
+    ready: Ready,
     recorder: Recorder,
     observers: Sequence[Observer],
     *,
-    checkpoint: Checkpoint | None = None,
-    seconds_left: float | None = None,
     warnings: Sequence[str] = (),
 ) -> Run:
     """Train, test and report in a folder that this process holds, from the start or on.
 
     Args:
-        prepared: what to run.
-        model: the net as the seed gives it.
-        runtime: the engine, active.
+        ready: the training, its engine active.
         recorder: writes the folder.
         observers: others to be told.
-        checkpoint: where to go on; None: at the first step.
-        seconds_left: until the run has to be complete; None: no limit.
         warnings: what they are told first.
 
     Raises:
         TrainingDiverged, Interrupted: as ``train``.
+        UserError: where the folder can no longer be written to.
     """
-    folder = recorder.folder
+    prepared, stepper, folder = ready.prepared, ready.stepper, recorder.folder
     run = Run(folder, prepared.run)
-    watching = [recorder, *observers]
-    with raise_on_signals(), _status_of_failure(recorder):
-        for text in (*warnings, *prepared.warnings):
+    stepper.observers = watching = [recorder, *observers]
+    checkpoints = Checkpoints(folder.checkpoints, prepared.run.checkpoint.keep)
+    settings = prepared.run.model_dump(mode="json")
+
+    def save(checkpoint: Checkpoint) -> None:
+        facts = {**checkpoint.facts, "settings": settings}
+        checkpoints.save(replace(checkpoint, facts=facts))
+
+    with raise_on_signals(), _word_of_failure(recorder, stepper.state, checkpoints):
+        for text in (*warnings, *ready.warnings):
             warn(watching, text)
+        for observer in watching:
+            observer.on_forecast(ready.forecast)
         # Of the interruption that is now over.
         folder.remove(METRICS)
-        checkpoints = Checkpoints(folder.checkpoints, prepared.run.checkpoint.keep)
-        settings = prepared.run.model_dump(mode="json")
-
-        def save(checkpoint: Checkpoint) -> None:
-            facts = {**checkpoint.facts, "settings": settings}
-            checkpoints.save(replace(checkpoint, facts=facts))
-
-        stepper = begin(
-            model,
-            train_batches(prepared),
-            prepared.run.training,
-            runtime,
-            most_parts=prepared.need.most_parts,
-            observers=watching,
-        )
-        if checkpoint is not None:
-            stepper.state.restore(checkpoint)
-        told, budget = forecast(stepper, prepared, seconds_left=seconds_left)
-        for observer in watching:
-            observer.on_forecast(told)
-        if seconds_left is not None and told.seconds > max(0.0, seconds_left):
-            text = (
-                f"the limit of time cannot be kept: {told.steps} steps, evaluation and report "
-                f"will take about {told.seconds:.0f} s"
-            )
-            warn(watching, text)
         started = time.perf_counter()
         with stop_on_signals() as should_stop:
             result = fit(
                 stepper,
-                validate=validator(prepared, runtime, should_stop),
+                validate=validator(prepared, stepper.runtime, should_stop),
                 should_stop=should_stop,
                 saver=Saver(save, prepared.run.checkpoint.every_seconds),
-                budget=budget,
+                budget=ready.budget,
             )
             stopped = result.interrupted or should_stop()
         if stopped:
@@ -182,18 +163,15 @@ def carry_out(
             )
             folder.write_json(METRICS, _summary("interrupted", result))
             raise Interrupted(
-                f"interrupted at step {result.steps}; go on with `reslab train --resume "
-                f"{folder.path}`"
+                f"interrupted at step {result.steps}; go on with {resume_command(folder.path)}"
             )
         folder.write_json(METRICS, _summary("trained", result))
         _conclude(run, prepared.source)
         draw_run(run)
-        spent = {
-            "forecast": {"seconds": told.seconds, "peak_bytes": told.peak_bytes},
-            "took": {"seconds": time.perf_counter() - started, "peak_bytes": peak_bytes()},
-        }
         # Said last, when nothing is missing: a run that has finished is not resumed.
-        folder.write_json(METRICS, {**run.metrics, **spent, "status": "finished"})
+        folder.write_json(
+            METRICS, {**run.metrics, **_spent(ready, started, watching), "status": "finished"}
+        )
         checkpoints.keep_newest()
         recorder.log("finished")
     return run
@@ -207,8 +185,30 @@ def _conclude(run: Run, source: DataSource) -> None:
     store_evaluation(run, evaluation)
 
 
+def _spent(ready: Ready, started: float, watching: Sequence[Observer]) -> dict[str, Any]:
+    """What was foretold and what it took; a limit of time that was not kept is told."""
+    now = time.perf_counter()
+    spent: dict[str, Any] = {
+        "forecast": {"seconds": ready.forecast.seconds, "peak_bytes": ready.forecast.peak_bytes},
+        "took": {"seconds": now - started, "peak_bytes": peak_bytes()},
+    }
+    limit = ready.prepared.run.training.time_limit
+    if limit is not None and ready.ends_at is not None:
+        beyond = now - ready.ends_at
+        spent["beyond_limit_seconds"] = max(0.0, beyond)
+        if beyond > _BEYOND * limit:
+            text = (
+                f"the limit of time was exceeded by {beyond:.1f} s: steps, test or report were "
+                "slower than in the rehearsal"
+            )
+            warn(watching, text)
+    return spent
+
+
 @contextmanager
-def _status_of_failure(recorder: Recorder) -> Iterator[None]:
+def _word_of_failure(
+    recorder: Recorder, state: TrainingState, checkpoints: Checkpoints
+) -> Iterator[None]:
     """Leave word in the folder of what ended a training, where training itself did not."""
     folder = recorder.folder
     try:
@@ -217,14 +217,26 @@ def _status_of_failure(recorder: Recorder) -> Iterator[None]:
         stopped = isinstance(error, KeyboardInterrupt | Interrupted)
         # A full disk may be the reason, and must not hide it.
         with suppress(UserError):
-            metrics = {"epochs": len(recorder.history)} | folder.read_metrics()
+            own = {
+                "epochs": len(recorder.history),
+                "steps": state.step,
+                "left_out_steps": state.left_out,
+            }
+            metrics = own | folder.read_metrics()
             if metrics.get("status") != "interrupted":
                 status = "interrupted" if stopped else "failed"
                 folder.write_json(METRICS, {**metrics, "status": status, "reason": str(error)})
             recorder.log(str(error) or type(error).__name__)
+        go_on = f"go on with {resume_command(folder.path)}"
         if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(
-                f"interrupted; go on with `reslab train --resume {folder.path}`"
+            raise Interrupted(f"interrupted; {go_on}") from error
+        if isinstance(error, StorageError):
+            kept = checkpoints.newest_step()
+            there = "no checkpoint was written yet" if kept is None else f"that of {kept} is kept"
+            raise StorageError(
+                f"{error.what} after step {state.step}",
+                received=error.received,
+                remedy=f"{there}; make room or allow writing there, then {go_on}",
             ) from error
         raise
 

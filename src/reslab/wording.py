@@ -1,0 +1,54 @@
+"""How numbers, times and paths are put into sentences."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+
+def counted(number: float, what: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "epoch"), counted(2.5, "epoch"), counted(12345, "step")
+    ('1 epoch', '2.5 epochs', '12345 steps')
+    """
+    text = f"{number:.3g}" if number < 100 else f"{number:.0f}"
+    return f"{text} {what}" if text == "1" else f"{text} {what}s"
+
+
+def loss_text(loss: float) -> str:
+    """A loss in four decimals, or in powers of ten where it exploded.
+
+    >>> loss_text(0.51234), loss_text(4.6e18)
+    ('0.5123', '4.600e+18')
+    """
+    return f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.3e}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss, or h:mm:ss from an hour on.
+
+    >>> clock(75), clock(3600)
+    ('1:15', '1:00:00')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def quoted(path: Path) -> str:
+    """A path as a shell takes it.
+
+    >>> quoted(Path("runs/my run"))
+    "'runs/my run'"
+    """
+    return shlex.quote(str(path))
+
+
+def resume_command(run: Path) -> str:
+    """What to type to go on with a run.
+
+    >>> resume_command(Path("runs/mine"))
+    '`reslab train --resume runs/mine`'
+    """
+    return f"`reslab train --resume {quoted(run)}`"
