@@ -135,6 +135,7 @@ MISFITS = {
         ("training.epochs=5", "training.schedule=cosine", "training.schedule.warmup_epochs=9"),
         "warmup_epochs",
     ),
+    "class weights": (("training.class_weights=[1,2]",), "training.class_weights"),
     "batch": (("training.batch_size=100000",), "training.batch_size"),
     "single images": (("training.batch_size=1", "model.name=resnet18"), "batch norm"),
     "zero plain": (("model.name=plain14", "model.zero_init_residual=true"), "zero_init_residual"),

@@ -21,6 +21,7 @@ from reslab.spec.run import RunSpec
 from reslab.spec.text import build, parse_override
 from reslab.training.fit import begin, fit
 from reslab.training.observers import NullObserver
+from reslab.training.regularise import rank
 from reslab.workbench.resolve import resolve, train_batches
 from reslab.workbench.train import initial_model, validator
 from tests.contract.test_setting_mistakes import settings
@@ -39,6 +40,7 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "data.validation": ((), "50"),
     "data.split_seed": ((), "1"),
     "data.limit": ((), "48"),
+    "data.sampling": ((), "balanced"),
     "data.augment.pad": ((), "2"),
     "data.augment.crop": ((), "7"),
     "data.augment.flip": ((), "true"),
@@ -84,6 +86,7 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "training.mixup": ((), "0.4"),
     "training.cutmix": ((), "1.0"),
     "training.ema": ((), "0.9"),
+    "training.class_weights": ((), "[9,1,1,1,1,1,1,1,1,1]"),
     "training.patience": (("training.epochs=4", "training.lr=1e-7"), "1"),
     "training.min_delta": (("training.epochs=4", "training.patience=1"), "0.9"),
     "training.label_smoothing": ((), "0.3"),
@@ -104,6 +107,7 @@ APART = {
     "data.root",
     "training.time_limit",
     "training.non_finite",
+    "training.select_by",
     "engine.device",
     "engine.compile",
     "checkpoint.every_seconds",
@@ -132,6 +136,7 @@ def observe(overrides: tuple[str, ...]) -> dict[str, Any]:
         "segments": [stage.segments for stage in model.stages()],
         "threads": threads,
         "history": history,
+        "best_epoch": result.best_epoch,
     }
 
 
@@ -193,6 +198,19 @@ def test_the_limit_of_time_shortens_training(tmp_path: Path) -> None:
     assert 0 < run.metrics["steps"] < run.spec.total_steps
     assert run.metrics["status"] == "finished"
     assert run.history[-1].learning_rate < 0.1 * run.spec.training.lr
+
+
+def test_the_best_epoch_is_chosen_as_asked() -> None:
+    """What ranks highest among the epochs, whatever these are."""
+    shared = (*BASE, "training.epochs=6", "training.lr=0.2")
+    found = {
+        choice: observe((*shared, f"training.select_by={choice}"))
+        for choice in ("accuracy", "macro_f1", "loss")
+    }
+    records = [EpochRecord(**r, seconds=0, images_per_second=0) for r in found["loss"]["history"]]
+    for choice, shown in found.items():
+        assert shown["best_epoch"] == max(records, key=lambda r: rank(r, choice)).epoch
+    assert len({shown["best_epoch"] for shown in found.values()}) > 1
 
 
 @pytest.mark.parametrize(("choice", "left_out"), [("skip", 1), ("rollback", 1), ("stop", None)])

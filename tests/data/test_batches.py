@@ -148,7 +148,6 @@ def test_no_two_draws_come_from_the_same_stream(monkeypatch):
         return generator
 
     source = make(order_seed=5, augmentation_seed=5)
-    module._order.cache_clear()
     monkeypatch.setattr(np.random, "default_rng", record)
     for step in range(3):
         source.batch(0, step)
@@ -192,3 +191,45 @@ def test_a_batch_may_be_written_to_without_harm():
     first.images_NCHW.zero_()
     assert source.images.fingerprint() == before
     assert torch.equal(source.batch(0, 0).images_NCHW, kept)
+
+
+def imbalanced(seed=0, batch_size=5, **options):
+    """30 images of class 0, 6 of class 1, 1 of class 3; the image's number is its first pixel."""
+    pixels = np.zeros((37, 1, 6, 6), np.uint8)
+    pixels[:, 0, 0, 0] = np.arange(37)
+    images = Images(pixels, np.repeat([0, 1, 3], [30, 6, 1]))
+    return TrainBatches(
+        images=images,
+        normaliser=Normaliser((0.5,), (0.25,)),
+        batch_size=batch_size,
+        crop=6,
+        order_seed=seed,
+        balanced=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("epoch", range(3))
+def test_balanced_draws_are_as_many_of_each_class(epoch):
+    source = imbalanced(batch_size=1)
+    drawn = [int(source.positions(epoch, step)[0]) for step in range(37)]
+    counts = np.bincount(source.images.labels_N[drawn], minlength=4)
+    assert counts[2] == 0
+    assert sorted(counts[[0, 1, 3]]) == [12, 12, 13]
+    # All six of class 1 come twice before one of them comes a third time.
+    of_one = np.bincount(drawn, minlength=37)[30:36]
+    assert of_one.min() == 2
+    assert of_one.max() <= 3
+    assert np.bincount(drawn, minlength=37)[:30].max() == 1
+
+
+def test_balanced_draws_are_a_function_of_seed_and_epoch():
+    assert order(imbalanced(), 2) == order(imbalanced(), 2)
+    first = [imbalanced().positions(0, step).tolist() for step in range(7)]
+    assert first != [imbalanced().positions(1, step).tolist() for step in range(7)]
+    assert first != [imbalanced(seed=1).positions(0, step).tolist() for step in range(7)]
+
+
+def test_of_balanced_classes_every_image_is_drawn_once():
+    source = dataclasses.replace(make(n=20, batch_size=1), balanced=True)
+    assert sorted(order(source, 0)) == list(range(20))

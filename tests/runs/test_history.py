@@ -24,13 +24,14 @@ RECORDS = st.builds(
     val_accuracy=st.none() | NUMBER,
     seconds=NUMBER,
     images_per_second=NUMBER,
+    val_macro_f1=st.none() | NUMBER,
 )
 
 HEADER = (
     "epoch,step,learning_rate,train_loss,train_accuracy,"
-    "val_loss,val_accuracy,seconds,images_per_second"
+    "val_loss,val_accuracy,seconds,images_per_second,val_macro_f1"
 )
-LINE = "1,40,0.1,2.5,0.25,,,3.5,800.0"
+LINE = "1,40,0.1,2.5,0.25,,,3.5,800.0,"
 
 
 @given(st.lists(RECORDS, max_size=4))
@@ -59,6 +60,11 @@ def test_the_text_is_a_line_an_epoch_below_a_header():
     assert format_history([record, record]) == f"{HEADER}\n{LINE}\n{LINE}\n"
     assert format_history([]) == f"{HEADER}\n"
     assert HEADER.split(",") == [field.name for field in fields(EpochRecord)]
+
+
+def test_a_table_from_before_the_last_column_is_read():
+    before = HEADER.rpartition(",")[0], LINE.rpartition(",")[0]
+    assert parse_history("\n".join(before)) == parse_history(f"{HEADER}\n{LINE}\n")
 
 
 def test_a_table_without_lines_is_no_epochs():

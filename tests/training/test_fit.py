@@ -18,7 +18,7 @@ from reslab.models.resnet import ResNet
 from reslab.spec.optimizers import SGD
 from reslab.spec.resolved import ResolvedTraining
 from reslab.spec.schedules import Constant, OneCycle
-from reslab.training.fit import begin, fit
+from reslab.training.fit import Judged, begin, fit
 from reslab.training.observers import NullObserver
 
 CHANNELS, CLASSES, BATCH, STEPS = 2, 3, 6, 4
@@ -203,7 +203,7 @@ def test_observers_are_told_in_turn_and_get_the_model():
 
 
 def scripted(accuracies, losses):
-    left = list(zip(losses, accuracies, strict=True))
+    left = [Judged(*pair, 0.0) for pair in zip(losses, accuracies, strict=True)]
     return lambda model: left.pop(0)
 
 
@@ -232,6 +232,17 @@ def test_the_best_epoch_is_the_first_of_the_highest_accuracy_and_then_of_the_low
     assert [record.val_loss for record in result.history] == list(losses)
 
 
+@pytest.mark.parametrize(("select_by", "best"), [("accuracy", 1), ("macro_f1", 3), ("loss", 2)])
+def test_the_best_epoch_is_chosen_by_what_is_asked_for(select_by, best):
+    told = [Judged(0.9, 0.8, 0.1), Judged(0.2, 0.7, 0.3), Judged(0.5, 0.6, 0.6)]
+    left = iter(told)
+    _, result, diary = run(
+        epochs=3, steps=1, select_by=select_by, validate=lambda model: next(left)
+    )
+    assert result.best_epoch == best
+    assert [record.val_macro_f1 for record in diary.epochs] == [t.macro_f1 for t in told]
+
+
 def test_without_validation_the_last_epoch_is_best():
     _, result, diary = run(epochs=3, steps=1)
     assert result.best_epoch == 3
@@ -248,7 +259,7 @@ def test_validation_sees_the_model_after_the_epoch_and_cannot_leave_it_in_evalua
         assert given is model
         seen.append(given.bn1.num_batches_tracked.item())
         given.eval()
-        return 1.0, 0.5
+        return Judged(1.0, 0.5, 0.5)
 
     run(model, validate=validate)
     assert seen == [STEPS, 2 * STEPS]
@@ -256,7 +267,7 @@ def test_validation_sees_the_model_after_the_epoch_and_cannot_leave_it_in_evalua
 
 
 def test_validation_changes_nothing_that_is_learned():
-    assert equal(run()[0], run(validate=lambda model: (1.0, 0.5))[0])
+    assert equal(run()[0], run(validate=lambda model: Judged(1.0, 0.5, 0.5))[0])
 
 
 def test_a_model_in_evaluation_mode_is_trained_in_training_mode():
@@ -347,7 +358,7 @@ def test_validation_time_does_not_count():
 
     def validate(model):
         time.sleep(pause)
-        return 1.0, 0.5
+        return Judged(1.0, 0.5, 0.5)
 
     began = time.perf_counter()
     _, result, _ = run(epochs=3, steps=1, validate=validate)

@@ -9,7 +9,7 @@ from torch import nn, optim
 
 from reslab.runs.checkpoint import Checkpoints
 from reslab.spec.optimizers import AdamW
-from reslab.training.fit import fit
+from reslab.training.fit import Judged, fit
 from reslab.training.regularise import (
     WeightAverage,
     has_stalled,
@@ -137,12 +137,24 @@ def test_patience_ends_after_so_many_epochs_that_are_no_better(
     assert has_stalled(history(*scores), patience=patience, min_delta=min_delta) is stalled
 
 
+def test_patience_is_with_what_the_best_epoch_is_chosen_by():
+    records = [
+        replace(EPOCH, val_loss=loss, val_accuracy=0.5 - 0.1 * i, val_macro_f1=0.5)
+        for i, loss in enumerate((0.9, 0.8, 0.7))
+    ]
+    stalled = [
+        has_stalled(records, patience=2, min_delta=0.05, select_by=by)
+        for by in ("accuracy", "macro_f1", "loss")
+    ]
+    assert stalled == [True, True, False]
+
+
 def test_training_ends_early_with_the_best_weights_kept():
     seen = []
 
     def validate(model):
         seen.append(copies(model.state_dict()))
-        return 1.0, (0.5, 0.9, 0.2, 0.2, 0.2)[len(seen) - 1]
+        return Judged(1.0, (0.5, 0.9, 0.2, 0.2, 0.2)[len(seen) - 1], 0.0)
 
     stepper = start(epochs=5, patience=2)
     result = fit(stepper, validate=validate)
@@ -150,14 +162,15 @@ def test_training_ends_early_with_the_best_weights_kept():
     assert (len(result.history), result.best_epoch) == (4, 2)
     best = stepper.state.best.weights
     assert all(torch.equal(best[name], seen[1][name]) for name in best)
-    assert not fit(start(epochs=2, patience=2), validate=lambda model: (1.0, 0.5)).stopped_early
+    same = Judged(1.0, 0.5, 0.5)
+    assert not fit(start(epochs=2, patience=2), validate=lambda model: same).stopped_early
 
 
 ACCURACY = {0: 0.5, 1: 0.9, 2: 0.2, 3: 0.2}
 
 
 def falling(model):
-    return 1.0, ACCURACY[model.bn1.num_batches_tracked.item() // STEPS - 1]
+    return Judged(1.0, ACCURACY[model.bn1.num_batches_tracked.item() // STEPS - 1], 0.0)
 
 
 @pytest.mark.parametrize("after", range(1, 4 * STEPS + 1))
@@ -207,7 +220,7 @@ def test_the_average_by_hand(decay):
 def test_the_average_is_judged_and_the_net_trained():
     judged = []
     stepper = start(ema=0.5)
-    fit(stepper, validate=lambda model: (judged.append(model), (1.0, 0.5))[1])
+    fit(stepper, validate=lambda model: (judged.append(model), Judged(1.0, 0.5, 0.5))[1])
     assert judged == [stepper.state.average.model] * 2
     plain = start()
     fit(plain)

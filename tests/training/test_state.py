@@ -10,7 +10,7 @@ from reslab.errors import UserError
 from reslab.runs.checkpoint import Checkpoints
 from reslab.runs.history import without_times
 from reslab.spec.optimizers import SGD, Adam, AdamW
-from reslab.training.fit import begin, fit
+from reslab.training.fit import Judged, begin, fit
 from reslab.training.observers import NullObserver
 from reslab.training.saver import Saver
 from reslab.training.state import copies, tensors_of
@@ -52,7 +52,7 @@ def start(
 
 def validate(model):
     """Rises and falls, so that the best epoch is neither the first nor the last."""
-    return 1.0, SCORES[model.bn1.num_batches_tracked.item()]
+    return Judged(1.0, SCORES[model.bn1.num_batches_tracked.item()], 0.0)
 
 
 def timeless(result):
@@ -85,6 +85,7 @@ def cut(stepper, store, after, **options):
         {"non_finite": "rollback"},
         {"micro_batches": 3},
         {"ema": 0.7, "non_finite": "rollback"},
+        {"class_weights": (0.5, 2.0, 1.0), "batches": tiny_batches(balanced=True)},
         {"mixup": 0.4, "cutmix": 1.0, "l1": 1e-3, "l2": 0.01, "clip_norm": 0.5, "ema": 0.9},
     ],
     ids=[
@@ -95,6 +96,7 @@ def cut(stepper, store, after, **options):
         "rollback",
         "in parts",
         "averaged, rollback",
+        "weighted and balanced",
         "mixed, penalised, clipped, averaged",
     ],
 )

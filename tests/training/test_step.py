@@ -122,6 +122,27 @@ def test_label_smoothing_by_its_formula(amount):
     torch.testing.assert_close(model.logits.detach(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_class_weights_multiply_the_loss_of_each_image(smoothing, mixed):
+    """-w_k t_k log p_k summed over the classes, its mean over images and not over weights."""
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    onehot = torch.eye(3)[LABELS]
+    given = 0.75 * onehot + 0.25 * onehot.flip(0) if mixed else LABELS
+    targets = (1 - smoothing) * (given if mixed else onehot) + smoothing / 3
+    expected = -(weights * targets * logits.log_softmax(1)).double().sum(1).mean().item()
+    model = Logits(logits.clone())
+    result = step(
+        model,
+        optim.SGD(model.parameters(), lr=0.1),
+        labels=given,
+        label_smoothing=smoothing,
+        class_weights_K=weights,
+    )
+    assert result.loss.item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_the_loss_is_computed_in_fp32_from_bf16_logits():
     logits = 5 * torch.randn(6, 3, generator=torch.Generator().manual_seed(2))
     logits = logits.bfloat16().float()  # so that nothing is lost on the way in
@@ -184,7 +205,8 @@ class PerImage(nn.Module):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 4, 6])
-def test_parts_of_a_batch_have_the_gradient_of_the_whole(parts):
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0, 1.0])])
+def test_parts_of_a_batch_have_the_gradient_of_the_whole(parts, weights):
     whole, apart = PerImage().double(), PerImage().double()
     results = [
         step(
@@ -193,6 +215,7 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(parts):
             IMAGES.double(),
             label_smoothing=0.1,
             micro_batches=n,
+            class_weights_K=weights,
         )
         for model, n in ((whole, 1), (apart, parts))
     ]

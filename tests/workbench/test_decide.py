@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from reslab.catalog.datasets import DATASETS
@@ -10,6 +11,7 @@ from reslab.errors import UserError
 from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, ModelSpec, TrainingSpec
 from reslab.workbench.decide import (
     choose_engine,
+    decide_class_weights,
     decide_data,
     decide_engine,
     decide_model,
@@ -110,3 +112,16 @@ def test_augmentation_that_changes_what_images_mean_is_doubted() -> None:
     assert [text.split()[0] for text in told] == ["data.augment.flip", "data.augment.trivial"]
     assert all("which changes what those of digits mean" in text for text in told)
     assert doubt_augmentation({"flip": False, "trivial": False}, CARDS["digits"]) == []
+
+
+def test_class_weights_as_numbers() -> None:
+    labels = np.repeat([0, 1, 3], [6, 3, 1])
+    classes = ("a", "b", "c", "d")
+    assert decide_class_weights(None, labels, classes) is None
+    assert decide_class_weights((1.0, 2.0, 3.0, 4.0), labels, classes) == [1.0, 2.0, 3.0, 4.0]
+    balanced = decide_class_weights("balanced", labels, classes)
+    assert balanced == pytest.approx([10 / 18, 10 / 9, 0.0, 10 / 3])
+    # Each class weighs alike, and the mean over the images is 1.
+    assert np.array(balanced)[labels].mean() == pytest.approx(1.0)
+    with pytest.raises(UserError, match="expected 4, for a, b, c, d, received 2"):
+        decide_class_weights((1.0, 2.0), labels, classes)

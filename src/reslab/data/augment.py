@@ -58,7 +58,7 @@ def trivial_augment(pixels_NCHW: Pixels, seed: int) -> Pixels:
     """
     policy = v2.TrivialAugmentWide()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         changed = [policy(image_CHW) for image_CHW in torch.from_numpy(pixels_NCHW)]
     return torch.stack(changed).numpy()
 

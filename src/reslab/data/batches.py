@@ -6,7 +6,7 @@ Shape suffixes: ``N`` images of the batch, ``C`` channels, ``H`` and ``W`` rows 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,7 @@ class TrainBatches:
         images: the training part, in memory.
         normaliser: applied after augmentation.
         batch_size: images of every batch; a last, smaller one is left out.
+        balanced: whether all classes are drawn alike, those of rare ones again and again.
         pad: see ``reslab.data.augment.augment``.
         crop: side of the images that come out.
         flip: whether half of the images are mirrored.
@@ -53,6 +54,7 @@ class TrainBatches:
     images: Images
     normaliser: Normaliser
     batch_size: int
+    balanced: bool = False
     pad: int = 0
     crop: int
     flip: bool = False
@@ -76,8 +78,20 @@ class TrainBatches:
 
     def positions(self, epoch: int, step: int) -> npt.NDArray[np.intp]:
         """Which of ``images`` a step sees."""
-        order = _order(self.order_seed, epoch, len(self.images))
+        order = self._order(epoch)
         return order[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def _order(self, epoch: int) -> npt.NDArray[np.intp]:
+        """The epoch's images in their order; the last epoch asked for is remembered."""
+        if epoch not in self._orders:
+            self._orders.clear()
+            draw = _balanced_order if self.balanced else _order
+            self._orders[epoch] = draw(self.order_seed, epoch, self.images.labels_N)
+        return self._orders[epoch]
+
+    @cached_property
+    def _orders(self) -> dict[int, npt.NDArray[np.intp]]:
+        return {}
 
     def numbers_of(self, epoch: int, step: int) -> npt.NDArray[np.intp]:
         """What the images are called that a step sees."""
@@ -115,9 +129,22 @@ class TrainBatches:
         )
 
 
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, n: int) -> npt.NDArray[np.intp]:
-    """A permutation of n images, drawn anew each epoch."""
-    order = np.random.default_rng([_ORDER, seed, epoch]).permutation(n)
-    order.flags.writeable = False
-    return order
+def _order(seed: int, epoch: int, labels_N: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """A permutation of the images, drawn anew each epoch."""
+    return np.random.default_rng([_ORDER, seed, epoch]).permutation(len(labels_N))
+
+
+def _balanced_order(seed: int, epoch: int, labels_N: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """As many draws as there are images, from each class as many as from any other or one more.
+
+    A class gives all of its images before it gives one of them again.
+    """
+    rng = np.random.default_rng([_ORDER, seed, epoch])
+    classes = rng.permutation(np.unique(labels_N))
+    drawn = []
+    for place, label in enumerate(classes):
+        of_class = np.flatnonzero(labels_N == label)
+        count = len(range(place, len(labels_N), len(classes)))
+        rounds = [rng.permutation(of_class) for _ in range(-(-count // len(of_class)))]
+        drawn.append(np.concatenate(rounds)[:count])
+    return rng.permutation(np.concatenate(drawn))

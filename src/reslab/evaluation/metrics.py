@@ -89,6 +89,11 @@ class Metrics:
     per_class: tuple[ClassMetrics, ...]
     confusion_KK: npt.NDArray[np.int64]
 
+    @property
+    def macro_f1(self) -> float:
+        """Mean of the F1 of those classes that have images: each counts the same, however few."""
+        return float(np.mean([c.f1 for c in self.per_class if c.support]))
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and lists, ready for ``json.dump``."""
         return {
@@ -98,6 +103,7 @@ class Metrics:
             "top1_interval": list(self.top1_interval),
             "top5": self.top5,
             "top5_interval": list(self.top5_interval),
+            "macro_f1": self.macro_f1,
             "per_class": [c.to_json() for c in self.per_class],
             "confusion": self.confusion_KK.tolist(),
         }

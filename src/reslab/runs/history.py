@@ -25,6 +25,8 @@ class EpochRecord:
         val_accuracy: fraction right on validation; None without validation.
         seconds: spent on the epoch's steps, data included, validation not.
         images_per_second: training images over ``seconds``.
+        val_macro_f1: mean of the classes' F1 on validation; None without validation, and in runs
+            from before it was kept.
     """
 
     epoch: int
@@ -36,6 +38,7 @@ class EpochRecord:
     val_accuracy: float | None
     seconds: float
     images_per_second: float
+    val_macro_f1: float | None = None
 
 
 def without_times(record: EpochRecord) -> dict[str, Any]:
@@ -64,8 +67,11 @@ def parse_history(text: str) -> tuple[EpochRecord, ...]:
         reader = csv.DictReader(io.StringIO(text), strict=True)
         rows = list(reader)
         columns = [f.name for f in fields(EpochRecord)]
-        # A row of another length than the header has the key or a value None.
-        if reader.fieldnames != columns or any(None in (*r, *r.values()) for r in rows):
+        # Runs from before its last column are read as well. A row of another length than the
+        # header has the key or a value None.
+        if reader.fieldnames not in (columns, columns[:-1]) or any(
+            None in (*r, *r.values()) for r in rows
+        ):
             raise ValueError("its columns are not those of a history")
         return tuple(_parse_row(row) for row in rows)
     except (csv.Error, KeyError, TypeError, ValueError) as error:
@@ -81,8 +87,13 @@ def _parse_row(row: dict[str, str]) -> EpochRecord:
         learning_rate=float(row["learning_rate"]),
         train_loss=float(row["train_loss"]),
         train_accuracy=float(row["train_accuracy"]),
-        val_loss=float(row["val_loss"]) if row["val_loss"] else None,
-        val_accuracy=float(row["val_accuracy"]) if row["val_accuracy"] else None,
+        val_loss=_number(row["val_loss"]),
+        val_accuracy=_number(row["val_accuracy"]),
         seconds=float(row["seconds"]),
         images_per_second=float(row["images_per_second"]),
+        val_macro_f1=_number(row.get("val_macro_f1", "")),
     )
+
+
+def _number(cell: str) -> float | None:
+    return float(cell) if cell else None

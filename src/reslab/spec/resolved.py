@@ -22,7 +22,7 @@ from reslab.spec.run import (
     TrainingSpec,
 )
 from reslab.spec.text import Document
-from reslab.spec.values import Count, Frozen, Seed
+from reslab.spec.values import Count, Frozen, NonNegative, Seed
 
 FORMAT: Literal[2] = 2
 
@@ -64,6 +64,7 @@ class ResolvedTraining(TrainingSpec):
     epochs: Count
     batch_size: Count
     lr: Annotated[float, Field(gt=0)]
+    class_weights: Annotated[tuple[NonNegative, ...], Field(strict=False)] | None = None
 
 
 class ResolvedEngine(EngineSpec):

@@ -62,6 +62,11 @@ class DataSpec(Frozen):
     limit: Count | None = Field(
         None, description="train on at most so many images, stratified; null: on all"
     )
+    sampling: Literal["natural", "balanced"] = Field(
+        "natural",
+        description="how often images are drawn: each once an epoch, or those of rare classes "
+        "again and again until all classes are drawn alike",
+    )
     augment: AugmentSpec = AugmentSpec()
 
     @field_validator("name")
@@ -160,13 +165,25 @@ class TrainingSpec(Frozen):
         description="judge and keep a running average of the weights, of which each step leaves "
         "this share; 0: the weights themselves",
     )
+    class_weights: (
+        Annotated[tuple[Positive, ...], Field(strict=False)] | Literal["balanced"] | None
+    ) = Field(
+        None,
+        description="what an image's loss is multiplied by, a number for each class; balanced: "
+        "more for rare ones, so that all classes weigh alike; null: 1",
+    )
+    select_by: Literal["accuracy", "macro_f1", "loss"] = Field(
+        "accuracy",
+        description="what of validation the best epoch is chosen by; macro_f1: the mean over the "
+        "classes, so that rare ones count as much",
+    )
     patience: Count | None = Field(
         None,
         description="end training when validation has not become better for so many epochs; null: "
         "never",
     )
     min_delta: Fraction = Field(
-        0.0, description="by how much accuracy must rise to count as better for patience"
+        0.0, description="by how much what select_by names must improve to count for patience"
     )
     label_smoothing: Fraction = Field(
         0.1, description="share of the target spread evenly over all classes"

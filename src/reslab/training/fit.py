@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import nn
 
@@ -18,12 +19,21 @@ from reslab.training.epoch import SLOWER, EpochLoop
 from reslab.training.observers import Observer
 from reslab.training.optim import make_optimizer
 from reslab.training.plan import Budget, Plan
-from reslab.training.regularise import WeightAverage, has_stalled
+from reslab.training.regularise import WeightAverage, has_stalled, rank
 from reslab.training.saver import Saver
 from reslab.training.state import Best, Cut, TrainingState, copies
 from reslab.training.stepper import Stepper
 
-Validate = Callable[[nn.Module], tuple[float, float]]
+
+class Judged(NamedTuple):
+    """What a net reached on validation: mean cross-entropy, accuracy and mean F1 of the classes."""
+
+    loss: float
+    accuracy: float
+    macro_f1: float
+
+
+Validate = Callable[[nn.Module], Judged]
 
 
 class StopRequestedError(ReslabError):
@@ -36,9 +46,9 @@ class FitResult:
 
     Attributes:
         history: one record a finished epoch.
-        best_epoch: epoch, counted from 1, of the highest validation accuracy, of equals the
-            one of the lowest validation loss; the last epoch where there is no validation;
-            None before one has ended.
+        best_epoch: epoch, counted from 1, that ranks highest, see
+            ``reslab.training.regularise.rank``; the last one where there is no validation; None
+            before one has ended.
         steps: optimiser steps made, those left out included.
         left_out: steps left out because loss or gradient were not finite.
         cuts: where memory was too short for a step, see ``reslab.training.state.Cut``.
@@ -124,7 +134,7 @@ def fit(
 
     Args:
         stepper: see ``begin``.
-        validate: gives (loss, accuracy) of the model on validation, or raises
+        validate: judges the model on validation, or raises
             ``StopRequestedError``; None where there is no validation.
         should_stop: asked after each step but the very last; True ends training there, with
             the state saved.
@@ -145,31 +155,32 @@ def fit(
             break
         loop.check_weights()
         try:
-            val_loss, val_accuracy = validate(state.judged) if validate else (None, None)
+            judged = validate(state.judged) if validate else None
         except StopRequestedError:
             interrupted = True
             break
         epoch = len(state.history) + 1
-        if val_loss is not None and not math.isfinite(val_loss):
+        if judged is not None and not math.isfinite(judged.loss):
             raise TrainingDiverged(
-                f"the validation loss became {val_loss} after epoch {epoch}; {SLOWER}"
+                f"the validation loss became {judged.loss} after epoch {epoch}; {SLOWER}"
             )
-        score = _score(val_loss, val_accuracy)
-        before = None if state.best is None else state.best.score
-        is_best = score is None or before is None or score > before
-        if is_best:
-            state.best = Best(epoch, score, copies(state.judged.state_dict()))
         record = EpochRecord(
             epoch=epoch,
             step=state.step,
             learning_rate=totals.learning_rate,
             train_loss=totals.loss,
             train_accuracy=totals.accuracy,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
+            val_loss=judged.loss if judged else None,
+            val_accuracy=judged.accuracy if judged else None,
             seconds=totals.seconds,
             images_per_second=totals.images_per_second,
+            val_macro_f1=judged.macro_f1 if judged else None,
         )
+        score = rank(record, stepper.training.select_by)
+        before = None if state.best is None else state.best.score
+        is_best = score is None or before is None or score > before
+        if is_best:
+            state.best = Best(epoch, score, copies(state.judged.state_dict()))
         state.history.append(record)
         state.epoch_step, state.losses, state.hits = 0, [], []
         for observer in stepper.observers:
@@ -203,12 +214,8 @@ def _is_hopeless(stepper: Stepper) -> bool:
     """Whether validation has not become better for as long as the settings have patience."""
     patience = stepper.training.patience
     return patience is not None and has_stalled(
-        stepper.state.history, patience=patience, min_delta=stepper.training.min_delta
+        stepper.state.history,
+        patience=patience,
+        min_delta=stepper.training.min_delta,
+        select_by=stepper.training.select_by,
     )
-
-
-def _score(val_loss: float | None, val_accuracy: float | None) -> tuple[float, float] | None:
-    """What epochs are ranked by: accuracy, which small validation splits saturate, then loss."""
-    if val_loss is None or val_accuracy is None:
-        return None
-    return (val_accuracy, -val_loss)

@@ -73,24 +73,45 @@ def mix(
     return mixed_NCHW, targets_NK
 
 
-def has_stalled(history: Sequence[EpochRecord], *, patience: int, min_delta: float) -> bool:
+def rank(record: EpochRecord, select_by: str) -> tuple[float, float] | None:
+    """What the best epoch is chosen by, the higher the better; None without validation.
+
+    Small validation splits saturate, so that of equals the one of the lower loss is better.
+
+    Args:
+        record: of the epoch.
+        select_by: ``accuracy``, ``macro_f1`` or ``loss``.
+    """
+    if record.val_loss is None or record.val_accuracy is None:
+        return None
+    if select_by == "loss":
+        return (-record.val_loss, record.val_accuracy)
+    chosen = record.val_macro_f1 if select_by == "macro_f1" else record.val_accuracy
+    assert chosen is not None
+    return (chosen, -record.val_loss)
+
+
+def has_stalled(
+    history: Sequence[EpochRecord], *, patience: int, min_delta: float, select_by: str = "accuracy"
+) -> bool:
     """Whether validation has not become better for so many epochs.
 
-    An epoch is better that has a higher accuracy than any before it, by more than
-    ``min_delta``; with a ``min_delta`` of 0 the same accuracy and a lower loss will do. The
-    early stopping of Prechelt (1998), whose patience is counted in epochs.
+    An epoch is better that has a higher accuracy, or what else is asked for, than any before
+    it, by more than ``min_delta``; with a ``min_delta`` of 0 any higher rank will do. The early
+    stopping of Prechelt (1998), whose patience is counted in epochs.
 
     Args:
         history: the finished epochs.
         patience: epochs without a better one after which there is no hope.
-        min_delta: fraction of the images.
+        min_delta: in the unit of what is asked for: fraction of the images, F1 or nats.
+        select_by: see ``rank``.
     """
     best: tuple[float, float] | None = None
     since = 0
     for record in history:
-        if record.val_accuracy is None or record.val_loss is None:
+        score = rank(record, select_by)
+        if score is None:
             return False
-        score = (record.val_accuracy, -record.val_loss)
         if best is None or (score[0] > best[0] + min_delta if min_delta else score > best):
             best, since = score, 0
         else:

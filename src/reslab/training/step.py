@@ -81,6 +81,7 @@ def train_step(
     *,
     label_smoothing: float,
     runtime: Runtime,
+    class_weights_K: Tensor | None = None,
     micro_batches: int = 1,
     buffers: Buffers | None = None,
     penalise: Callable[[], Tensor] | None = None,
@@ -100,6 +101,8 @@ def train_step(
         runtime: where and in what precision the forward pass is made; the loss is computed in
             fp32 whatever it is. With checkpoint segments the tensors of the gradients are used
             again instead of made anew.
+        class_weights_K: what the loss of each class is multiplied by; None: 1. The mean is over
+            images and not over weights, so that a batch's parts add up to the whole.
         micro_batches: parts of the batch that are computed one after the other, to spare
             memory. The gradient is that of the whole batch, but norms see a part each.
         buffers: of this net, made once for all steps; None: made here.
@@ -121,6 +124,7 @@ def train_step(
             images_NCHW.tensor_split(micro_batches),
             labels_N.tensor_split(micro_batches),
             label_smoothing=label_smoothing,
+            class_weights_K=class_weights_K,
             runtime=runtime,
             penalise=penalise,
         )
@@ -161,6 +165,7 @@ def _differentiate(
     labels_PN: Sequence[Tensor],
     *,
     label_smoothing: float,
+    class_weights_K: Tensor | None,
     runtime: Runtime,
     penalise: Callable[[], Tensor] | None,
 ) -> StepResult:
@@ -171,7 +176,15 @@ def _differentiate(
         images_NCHW, labels_N = runtime.place_images(images), runtime.place(labels)
         with runtime.autocast():
             logits_NK = model(images_NCHW)
-        loss = F.cross_entropy(logits_NK.float(), labels_N, label_smoothing=label_smoothing)
+        loss = F.cross_entropy(
+            logits_NK.float(),
+            labels_N,
+            weight=class_weights_K,
+            label_smoothing=label_smoothing,
+            reduction="mean" if class_weights_K is None else "sum",
+        )
+        if class_weights_K is not None:
+            loss = loss / len(labels)
         if penalise is not None:
             loss = loss + penalise()
         if len(labels_PN) > 1:

@@ -46,6 +46,9 @@ class Stepper:
     def __post_init__(self) -> None:
         self._model = self.runtime.compiled(self.state.model)
         self._buffers = Buffers(self.state.model)
+        self._class_weights_K = None
+        if self.training.class_weights is not None:
+            self._class_weights_K = self.runtime.place(torch.tensor(self.training.class_weights))
         l1, l2 = self.training.l1, self.training.l2
         self._penalise = None
         if l1 or l2:
@@ -80,7 +83,7 @@ class Stepper:
         set_learning_rate(self.state.optimizer, rate)
         batch = self.batches.batch(epoch, i)
         while True:
-            torch.manual_seed(self.batches.draws_seed(epoch, i))
+            self.runtime.seed(self.batches.draws_seed(epoch, i))
             images_NCHW, targets = self._mixed(batch)
             with suppress(StepTooLargeError):
                 result = train_step(
@@ -89,6 +92,7 @@ class Stepper:
                     images_NCHW,
                     targets,
                     label_smoothing=self.training.label_smoothing,
+                    class_weights_K=self._class_weights_K,
                     runtime=self.runtime,
                     micro_batches=self.micro_batches,
                     buffers=self._buffers,

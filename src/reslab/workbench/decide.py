@@ -5,6 +5,11 @@ Rules that the machine decides alone are in ``reslab.engine``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
 from reslab.catalog.datasets import DataCard
 from reslab.catalog.nets import Stem
 from reslab.engine import machine as machines
@@ -12,6 +17,7 @@ from reslab.engine.memory import free_memory, memory_of
 from reslab.engine.need import StepNeed, choose_checkpoint_segments, choose_micro_batches
 from reslab.errors import UserError
 from reslab.models.create import find_net
+from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import DataSpec, EngineSpec, ModelSpec, TrainingSpec
 from reslab.spec.schedules import ScheduleSpec
 from reslab.spec.text import Document
@@ -80,6 +86,48 @@ def doubt_augmentation(augment: Document, card: DataCard) -> list[str]:
         f"data.augment.{name} {what}, which changes what those of {card.name} mean"
         for name, what in doubts.items()
         if augment[name]
+    ]
+
+
+def decide_class_weights(
+    asked: tuple[float, ...] | str | None, labels_N: npt.NDArray[np.int64], classes: Sequence[str]
+) -> list[float] | None:
+    """What the losses of each class are multiplied by.
+
+    Balanced weights are in inverse proportion to the images of a class, with a mean of 1 over
+    the images (King and Zeng 2001); a class without images has 0.
+
+    Args:
+        asked: numbers, ``balanced``, or None.
+        labels_N: of the training images.
+        classes: their names.
+
+    Raises:
+        UserError: for another number of weights than classes.
+    """
+    if asked is None:
+        return None
+    if isinstance(asked, str):
+        counts = np.bincount(labels_N, minlength=len(classes))
+        present = (counts > 0).sum()
+        return [len(labels_N) / (present * count) if count else 0.0 for count in counts.tolist()]
+    if len(asked) != len(classes):
+        raise UserError(
+            "training.class_weights must have a number for each class",
+            expected=f"{len(classes)}, for {', '.join(classes[:12])}",
+            received=str(len(asked)),
+            remedy="set training.class_weights=balanced to have them computed",
+        )
+    return list(asked)
+
+
+def doubt_balance(run: ResolvedRun) -> list[str]:
+    """A warning where rare classes are favoured twice."""
+    if run.data.sampling == "natural" or run.training.class_weights is None:
+        return []
+    return [
+        "data.sampling=balanced and training.class_weights both favour rare classes, which "
+        "together is more than balance"
     ]
 
 

@@ -27,11 +27,13 @@ from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import Document, build, merge
 from reslab.workbench.decide import (
+    decide_class_weights,
     decide_data,
     decide_engine,
     decide_model,
     decide_training,
     doubt_augmentation,
+    doubt_balance,
 )
 
 
@@ -84,6 +86,9 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     )
     train = published.take(split.train)
     training = decide_training(spec.training, len(train), len(split.validation))
+    training["class_weights"] = decide_class_weights(
+        spec.training.class_weights, train.labels_N, card.classes
+    )
     model = decide_model(spec.model, card.image_size)
     need = measure_need(
         model,
@@ -130,7 +135,11 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         validation=published.take(split.validation),
         need=need,
         choices=tuple(choices),
-        warnings=(*doubt_augmentation(run.data.augment.model_dump(), card), *aloud),
+        warnings=(
+            *doubt_augmentation(run.data.augment.model_dump(), card),
+            *doubt_balance(run),
+            *aloud,
+        ),
     )
 
 
@@ -178,6 +187,7 @@ def train_batches(prepared: Prepared, *, augmented: bool = True) -> TrainBatches
         images=prepared.train,
         normaliser=normaliser_of(run),
         batch_size=run.training.batch_size,
+        balanced=run.data.sampling == "balanced",
         pad=augment.pad if augmented else 0,
         crop=augment.crop if augmented else run.facts.image_size,
         flip=augment.flip and augmented,

@@ -27,7 +27,7 @@ from reslab.runs.folder import ENVIRONMENT, METRICS, RunFolder, check_free, run_
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
-from reslab.training.fit import FitResult, StopRequestedError, Validate, fit
+from reslab.training.fit import FitResult, Judged, StopRequestedError, Validate, fit
 from reslab.training.observers import Observer, warn
 from reslab.training.saver import Saver
 from reslab.training.state import TrainingState
@@ -266,7 +266,7 @@ def initial_model(run: ResolvedRun, runtime: Runtime) -> ResNet:
 def validator(
     prepared: Prepared, runtime: Runtime, should_stop: Callable[[], bool] = lambda: False
 ) -> Validate | None:
-    """Loss and accuracy on the validation images, or None where there are none."""
+    """Judges a net on the validation images; None where there are none."""
     images, run = prepared.validation, prepared.run
     if len(images) == 0:
         return None
@@ -275,7 +275,7 @@ def validator(
         if should_stop():
             raise StopRequestedError("validation was asked to stop")
 
-    def validate(model: nn.Module) -> tuple[float, float]:
+    def validate(model: nn.Module) -> Judged:
         logits_NK = compute_logits(
             model,
             images.pixels_NCHW,
@@ -285,7 +285,7 @@ def validator(
             on_batch=stop_if_asked,
         )
         metrics = compute_metrics(logits_NK, images.labels_N, run.facts.classes)
-        return metrics.loss, metrics.top1
+        return Judged(metrics.loss, metrics.top1, metrics.macro_f1)
 
     return validate
 
