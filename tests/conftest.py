@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import reslab
+from reslab.engine.load import Load
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -24,11 +25,28 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _ctrl_c_is_heard() -> Iterator[None]:
-    """A shell that starts the suite in the background lets it ignore SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def _signals_are_heard() -> Iterator[None]:
+    """Whoever starts the suite in the background may let it ignore SIGINT, or SIGHUP."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nobody_else_works() -> Iterator[None]:
+    """What else runs on the machine changes no test's warnings."""
+
+    class Quiet(Load):
+        def others(self) -> float:
+            return 0.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.workbench.forecast.Load", Quiet)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pytest
 
 import reslab
 from reslab.cli.main import run
+from reslab.cli.output import tell
 from reslab.spec.run import RunSpec
 from reslab.workbench.resume_check import ResumeCheck
 
@@ -44,7 +45,7 @@ def test_a_run_may_be_given(
     document = json.loads(capsys.readouterr().out)
     assert document["equal"] is True and document["tensors"] == 90
     ((what, options),) = asked  # type: ignore[misc]
-    assert what.path == trained.path and options == {"root": "there"}
+    assert what.path == trained.path and options == {"root": "there", "tell": tell}
 
 
 def test_what_differs_ends_with_1(

@@ -151,7 +151,7 @@ def test_what_is_no_run_cannot_be_resumed(
     assert "is not a run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("limit", ["0s", "-3", "soon", "1.5h", "5 parsecs"])
+@pytest.mark.parametrize("limit", ["0s", "-3", "soon", "1h30", "5 parsecs"])
 def test_a_limit_that_is_no_time_is_refused(
     limit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,8 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "data.validation": ((), "50"),
     "data.split_seed": ((), "1"),
     "data.limit": ((), "48"),
+    "data.folds": (("data.folds=3", "data.fold=1"), "4"),
+    "data.fold": (("data.folds=3", "data.fold=1"), "2"),
     "data.sampling": ((), "balanced"),
     "data.augment.pad": ((), "2"),
     "data.augment.crop": ((), "7"),
@@ -105,6 +107,7 @@ APART = {
     "recipe",
     "data.name",
     "data.root",
+    "data.group_by",
     "training.time_limit",
     "training.non_finite",
     "training.select_by",
@@ -174,6 +177,15 @@ def test_name_and_root_choose_the_data() -> None:
         resolve(build(RunSpec, {"data": {"name": "mnist", "root": "/nowhere"}}))
     with pytest.raises(UserError, match="bundled"):
         resolve(build(RunSpec, {"data": {"name": "digits", "root": "/nowhere"}}))
+
+
+def test_groups_choose_the_split(tmp_path: Path) -> None:
+    groups = tmp_path / "groups.txt"
+    groups.write_text("\n".join(str(i // 3) for i in range(1437)))
+    plain, grouped = (
+        resolve(build(RunSpec, {"data": {"group_by": given}})) for given in (None, str(groups))
+    )
+    assert plain.numbers.tolist() != grouped.numbers.tolist()
 
 
 def test_the_device_is_the_one_asked_for() -> None:

@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reslab.data import batches as module
 from reslab.data.batches import TrainBatches
 from reslab.data.normalise import Normaliser
 from reslab.data.source import Images

@@ -9,8 +9,8 @@ from reslab.errors import UserError
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [40, 30, 20, 10]))
 
 
-def split(labels=LABELS, *, validation=0, limit=None, seed=0):
-    return split_train(np.asarray(labels), validation=validation, limit=limit, seed=seed)
+def split(labels=LABELS, *, validation=0, limit=None, seed=0, **options):
+    return split_train(np.asarray(labels), validation=validation, limit=limit, seed=seed, **options)
 
 
 @st.composite
@@ -101,3 +101,71 @@ def test_a_class_of_a_single_image_is_told(setting):
 def test_a_class_without_images_takes_no_part():
     parts = split([0, 0, 0, 5, 5, 5], validation=2)
     assert len(parts.validation) == 2
+
+
+def rounds(folds, **options):
+    return [split(folds=folds, fold=fold, **options) for fold in range(1, folds + 1)]
+
+
+@given(problems(), st.integers(2, 5), st.integers(0, 2**32 - 1), st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_folds_are_disjoint_complete_and_stratified(problem, folds, seed, validates):
+    labels, _ = problem
+    rarest = np.bincount(labels).min()
+    if rarest < 2 * folds:  # so that validation can be drawn of what is left
+        return
+    classes = len(np.unique(labels))
+    options = {"labels": labels, "seed": seed, "validation": classes if validates else 0}
+    parts = rounds(folds, **options)
+    assert sorted(np.concatenate([p.held_out for p in parts])) == list(range(len(labels)))
+    for part in parts:
+        three = np.concatenate([part.train, part.validation, part.held_out])
+        assert sorted(three) == list(range(len(labels)))
+        for label in np.unique(labels):
+            share = np.sum(labels == label) / folds
+            assert abs(np.sum(labels[part.held_out] == label) - share) < 1
+
+
+def test_without_a_fold_the_split_is_what_it_was():
+    plain, unfolded = split(validation=10), split(validation=10, folds=None, fold=None)
+    assert np.array_equal(plain.train, unfolded.train)
+    assert len(plain.held_out) == 0
+
+
+def test_folds_are_a_function_of_the_seed():
+    first, again = rounds(4, seed=3), rounds(4, seed=3)
+    assert all(np.array_equal(a.held_out, b.held_out) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0].held_out, rounds(4, seed=4)[0].held_out)
+
+
+@given(st.integers(6, 20), st.integers(2, 4), st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=40)
+def test_groups_are_never_divided(count, folds, seed):
+    groups = np.random.default_rng(seed).permutation(np.arange(8 * count) % count)
+    labels = (np.arange(8 * count) * 7 // 3) % 2
+    options = {"labels": labels, "seed": seed, "validation": 8 * count // 6, "groups_N": groups}
+    held_out = []
+    for part in rounds(folds, **options):
+        sets = [set(groups[p]) for p in (part.train, part.validation, part.held_out)]
+        assert sum(map(len, sets)) == len(set.union(*sets)) == count
+        assert len(part.validation) > 0
+        held_out += part.held_out.tolist()
+    assert sorted(held_out) == list(range(8 * count))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"folds": 11}, "at most 10 parts, since there are 10 images of the rarest class"),
+        ({"folds": 3, "groups_N": np.arange(100) % 2}, "at most 2 parts, since there are 2 groups"),
+        ({"folds": 4, "groups_N": LABELS}, "all images of class"),
+    ],
+)
+def test_folds_that_cannot_be_drawn_are_refused(options, told):
+    with pytest.raises(UserError, match=told):
+        split(fold=1, **options)
+
+
+def test_validation_of_a_single_group_is_refused():
+    with pytest.raises(UserError, match="expected at least 2 groups"):
+        split(validation=20, groups_N=np.zeros(100, np.int64))

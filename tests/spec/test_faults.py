@@ -130,8 +130,8 @@ def test_a_union_is_one_fault_that_names_all_ways_out():
 def test_an_unknown_key_without_a_near_one_lists_all():
     (sentence,) = faults_of({"data": {"qqq": 1}})
     assert sentence == (
-        "unknown setting data.qqq; data has name, root, validation, split_seed, limit, sampling, "
-        "augment"
+        "unknown setting data.qqq; data has name, root, validation, split_seed, limit, folds, "
+        "fold, group_by, sampling, augment"
     )
     (sentence,) = faults_of({"qqq": 1})
     assert sentence.endswith("a run has recipe, data, model, training, engine, checkpoint, seeds")

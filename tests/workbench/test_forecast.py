@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 import reslab
+from reslab.engine.load import Load
 from reslab.engine.memory import peak_bytes
 from reslab.engine.need import LIBRARIES
 from reslab.engine.runtime import Runtime
 from reslab.training.fit import begin
 from reslab.training.observers import Forecast, NullObserver
 from reslab.training.stepper import Stepper
-from reslab.workbench.forecast import forecast
+from reslab.workbench.forecast import forecast, make_ready
 from reslab.workbench.resolve import Prepared, resolve, train_batches
 from reslab.workbench.train import initial_model
 
@@ -40,6 +43,21 @@ def test_a_limit_shortens_the_plan(tiny_source: reslab.ArraySource) -> None:
     assert budget.ends_at < time.perf_counter() + 8.0
     assert 0 < told.steps < prepared.run.total_steps
     assert told.seconds < 9.0
+
+
+def test_a_crowd_is_told(tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Crowded(Load):
+        def others(self) -> float:
+            return float(self.cpus)
+
+    monkeypatch.setattr("reslab.workbench.forecast.Load", Crowded)
+    prepared = resolve(reslab.recipe(training={"epochs": 2, "batch_size": 20}), tiny_source)
+    runtime = Runtime(**prepared.run.engine.model_dump())
+    with runtime.active():
+        ready = make_ready(prepared, initial_model(prepared.run, runtime), runtime)
+    (told,) = ready.warnings
+    assert "CPUs busy" in told
+    assert "the forecast is uncertain" in told
 
 
 def test_observers_are_told_before_the_first_step(

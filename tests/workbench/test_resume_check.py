@@ -79,7 +79,7 @@ def test_a_run_is_tried_and_left_alone(
 ) -> None:
     tried = []
 
-    def remember(prepared: object, folder: Path, cuts: tuple[int, ...]) -> Checkpoint:
+    def remember(prepared: object, folder: Path, cuts: tuple[int, ...], tell: object) -> Checkpoint:
         tried.append((prepared, cuts))
         return Checkpoint(8, {}, {"history": []})
 

@@ -34,7 +34,12 @@ _SETTINGS = {
     "lr": "training.lr",
     "time_limit": "training.time_limit",
 }
-_TEXTS = {"data": "data.name", "root": "data.root", "model": "model.name"}
+_TEXTS = {
+    "data": "data.name",
+    "root": "data.root",
+    "model": "model.name",
+    "group_by": "data.group_by",
+}
 
 
 @Parameter(name="*")
@@ -58,6 +63,13 @@ class Asked:
     time_limit: Annotated[
         str | None, Parameter(help="train what fits into so long, such as 90s, 1.5m or 1h30m")
     ] = None
+    group_by: Annotated[
+        str | None,
+        Parameter(
+            help="text file with a line for each training image; those with equal lines are never "
+            "divided between training, validation and folds"
+        ),
+    ] = None
     config: Annotated[Path | None, Parameter(help="YAML file with settings")] = None
     set_: Annotated[
         tuple[str, ...],
@@ -67,7 +79,7 @@ class Asked:
     def given(self) -> list[str]:
         """The options that were typed, without their dashes."""
         typed = (f.name for f in fields(self) if getattr(self, f.name) not in (None, ()))
-        return [name.rstrip("_").replace("_", "-") for name in typed]
+        return [option(name) for name in typed]
 
     def spec(self) -> RunSpec:
         """One specification out of recipe, file and options, in this order.
@@ -75,9 +87,11 @@ class Asked:
         Raises:
             UserError: with every fault.
         """
-        for name in self.given():
-            if getattr(self, name.replace("-", "_"), None) == "":
-                raise UserError(f"--{name} is empty", remedy="give it a value, or leave it out")
+        for f in fields(self):
+            if getattr(self, f.name) == "":
+                raise UserError(
+                    f"--{option(f.name)} is empty", remedy="give it a value, or leave it out"
+                )
         changes: list[Document] = []
         for name, key in (_TEXTS | _SETTINGS).items():
             value = getattr(self, name)
@@ -91,6 +105,11 @@ class Asked:
             *changes,
             *(parse_override(text) for text in self.set_),
         )
+
+
+def option(name: str) -> str:
+    """An attribute's name as it is typed, without its dashes."""
+    return name.rstrip("_").replace("_", "-")
 
 
 def settings_help() -> str:

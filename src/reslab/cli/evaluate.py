@@ -24,7 +24,10 @@ def evaluate(
     run: RunPath,
     /,
     *,
-    split: Annotated[Literal["test", "val"], Parameter(help="which images")] = "test",
+    split: Annotated[
+        Literal["test", "val", "fold"],
+        Parameter(help="which images; fold: those that cross-validation held out"),
+    ] = "test",
     use: Use = "best",
     data: Annotated[str | None, Parameter(help="another data set, with the same classes")] = None,
     root: Root = None,

@@ -66,6 +66,12 @@ COMMANDS = (
         "95 % interval.",
     ),
     (
+        "compare",
+        "reslab.cli.compare:app",
+        "Compare two cross-validations fold by fold.",
+        "The differences are tested with what the folds share taken into account.",
+    ),
+    (
         "models",
         "reslab.cli.models:app",
         "List the nets, or show the stages of one.",

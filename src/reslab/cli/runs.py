@@ -102,7 +102,7 @@ def _describe(path: Path) -> dict[str, Any] | None:
     except UserError as error:
         warn(str(error))
         return None
-    test = metrics.get("test", {})
+    test = metrics.get("test") or metrics.get("fold") or {}
     best = test.get("best", {})
     settings = flatten(spec.model_dump(mode="json", exclude={"facts", "format", "seeds"}))
     return {

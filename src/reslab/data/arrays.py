@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -34,6 +35,8 @@ class ArraySource:
         classes: class names in the order of the labels; without them the classes are the
             numbers that occur in ``train_labels``, which must then leave none out.
         flip: whether a mirrored image keeps its meaning.
+        train_groups: an integer or text for each training image, equal for those that belong
+            together (of one patient, scene or author) and must not be divided.
 
     Raises:
         UserError: where shapes, types or labels do not fit.
@@ -58,12 +61,23 @@ class ArraySource:
         name: str = "arrays",
         classes: Sequence[str] | None = None,
         flip: bool = False,
+        train_groups: npt.ArrayLike | None = None,
     ) -> None:
         if layout not in ("NHWC", "NCHW"):
             raise UserError("layout is unknown", expected="'NHWC' or 'NCHW'", received=repr(layout))
         if (test_images is None) != (test_labels is None):
             raise UserError("test_images and test_labels must be given together or not at all")
         self._train = _pair(train_images, train_labels, layout, "train")
+        if train_groups is not None:
+            groups = np.asarray(train_groups)
+            if groups.shape != self._train.labels_N.shape:
+                raise UserError(
+                    "train_groups must be one name for each image",
+                    expected=f"shape {self._train.labels_N.shape}",
+                    received=f"shape {groups.shape}",
+                )
+            numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+            self._train = replace(self._train, groups_N=numbers)
         self._test = (
             None
             if test_images is None or test_labels is None

@@ -23,6 +23,8 @@ class Images:
     Attributes:
         pixels_NCHW: uint8, 0 to 255.
         labels_N: int64, 0 to classes - 1.
+        groups_N: int64, equal for images that belong together, which are then never divided
+            between training and judging; None: each stands for itself.
 
     Raises:
         UserError: where shapes or types do not fit each other.
@@ -30,6 +32,7 @@ class Images:
 
     pixels_NCHW: npt.NDArray[np.uint8]
     labels_N: npt.NDArray[np.int64]
+    groups_N: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels_NCHW.dtype != np.uint8 or self.pixels_NCHW.ndim != 4:
@@ -44,13 +47,22 @@ class Images:
                 expected=f"int64 of shape ({len(self.pixels_NCHW)},)",
                 received=f"{self.labels_N.dtype} of shape {self.labels_N.shape}",
             )
+        if self.groups_N is not None and (
+            self.groups_N.dtype != np.int64 or self.groups_N.shape != self.labels_N.shape
+        ):
+            raise UserError(
+                "groups must be one number for each image",
+                expected=f"int64 of shape {self.labels_N.shape}",
+                received=f"{self.groups_N.dtype} of shape {self.groups_N.shape}",
+            )
 
     def __len__(self) -> int:
         return len(self.labels_N)
 
     def take(self, indices: npt.NDArray[np.intp]) -> Images:
         """The images at ``indices``, copied."""
-        return Images(self.pixels_NCHW[indices], self.labels_N[indices])
+        groups_N = None if self.groups_N is None else self.groups_N[indices]
+        return Images(self.pixels_NCHW[indices], self.labels_N[indices], groups_N)
 
     def check_fits(self, channels: int, size: int, classes: int) -> None:
         """Refuse images that a net of these sizes cannot take.
@@ -77,10 +89,12 @@ class Images:
             )
 
     def fingerprint(self) -> str:
-        """SHA-256 over shape, pixels and labels: equal data, equal text, on any machine."""
+        """SHA-256 over shape, pixels, labels and groups: equal data, equal text, on any machine."""
         digest = hashlib.sha256(repr(self.pixels_NCHW.shape).encode())
         digest.update(np.ascontiguousarray(self.pixels_NCHW).data)
         digest.update(self.labels_N.astype("<i8").data)
+        if self.groups_N is not None:
+            digest.update(self.groups_N.astype("<i8").data)
         return digest.hexdigest()
 
 

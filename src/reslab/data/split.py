@@ -1,4 +1,4 @@
-"""Which of the published training images are trained on, and which validate."""
+"""Which of the published training images are trained on, which validate, which are held out."""
 
 from __future__ import annotations
 
@@ -6,47 +6,133 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from reslab.errors import UserError
 
 Indices = npt.NDArray[np.intp]
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Positions within the published training split, ascending; the two never meet."""
+    """Positions within the published training split, ascending; the three never meet.
+
+    Attributes:
+        train: learned from.
+        validation: chosen by.
+        held_out: the fold that scores what was trained on the others; none without folds.
+    """
 
     train: Indices
     validation: Indices
+    held_out: Indices
 
 
 def split_train(
-    labels_N: npt.NDArray[np.int64], *, validation: int, limit: int | None, seed: int
+    labels_N: Labels,
+    *,
+    validation: int,
+    limit: int | None,
+    seed: int,
+    folds: int | None = None,
+    fold: int | None = None,
+    groups_N: Labels | None = None,
 ) -> Split:
-    """Split validation off, stratified by class; a pure function of its arguments.
+    """Split a fold and validation off, stratified by class; a pure function of its arguments.
 
-    Validation is drawn first, so that ``limit`` shrinks what is trained on and not what it
-    is judged by.
+    The fold is drawn first, then validation, so that ``limit`` shrinks what is trained on and
+    not what it is judged by.
 
     Args:
         labels_N: the label of every published training image.
-        validation: images to split off; 0 for none.
+        validation: images to split off; 0 for none. With groups it is met as nearly as they
+            allow.
         limit: train on at most so many of the rest; None for all.
         seed: of the draw.
+        folds: parts of equal size, each of which is held out once; None for none.
+        fold: the one that is held out, counted from 1.
+        groups_N: a group for every image, such as a patient or a scene; images of one group
+            are never divided between train, validation and fold. None: each is its own.
 
     Raises:
         UserError: where a part could not hold every class, or nothing is left to train on.
     """
-    everything = np.arange(len(labels_N))
-    rest, held_out = _draw(everything, labels_N, validation, seed, "data.validation")
+    pool = np.arange(len(labels_N))
+    held_out = pool[:0]
+    if folds is not None and fold is not None:
+        _check_folds(labels_N, folds, groups_N)
+        pool, held_out = _fold(pool, labels_N, groups_N, folds=folds, fold=fold, seed=seed)
+    if groups_N is None or validation == 0:
+        rest, judged = _draw(pool, labels_N, validation, seed, "data.validation")
+    else:
+        # As many parts as make one of them about so large.
+        most = min(_most_parts(labels_N[pool], groups_N[pool]))
+        if most < 2:
+            raise UserError(
+                "data.validation cannot be drawn by class and group",
+                expected="at least 2 groups, and 2 images of each class",
+                received=str(most),
+                remedy="add images, or set data.validation=0",
+            )
+        parts = max(2, min(most, round(len(pool) / validation)))
+        rest, judged = _fold(pool, labels_N, groups_N, folds=parts, fold=1, seed=seed)
+    if groups_N is not None:
+        _check_classes(labels_N, rest)
     if limit is not None and limit < len(rest):
         _, rest = _draw(rest, labels_N, limit, seed, "data.limit")
-    return Split(np.sort(rest), np.sort(held_out))
+    return Split(np.sort(rest), np.sort(judged), np.sort(held_out))
+
+
+def _fold(
+    pool: Indices,
+    labels_N: Labels,
+    groups_N: Labels | None,
+    *,
+    folds: int,
+    fold: int,
+    seed: int,
+) -> tuple[Indices, Indices]:
+    """The pool without a fold, and that, each fold with the pool's class proportions."""
+    groups = None if groups_N is None else groups_N[pool]
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splits = kind(n_splits=folds, shuffle=True, random_state=seed).split(
+        pool, labels_N[pool], groups
+    )
+    left, drawn = list(splits)[fold - 1]
+    return pool[left], pool[drawn]
+
+
+def _check_folds(labels_N: Labels, folds: int, groups_N: Labels | None) -> None:
+    """Refuse more folds than a class has images, or than there are groups."""
+    images, groups = _most_parts(labels_N, groups_N)
+    most, what = min((images, "images of the rarest class"), (groups, "groups"))
+    if folds > most:
+        raise UserError(
+            "data.folds cannot be drawn",
+            expected=f"at most {most} parts, since there are {most} {what}",
+            received=str(folds),
+        )
+
+
+def _most_parts(labels_N: Labels, groups_N: Labels | None) -> tuple[int, int]:
+    """Images of the rarest class, and groups: in more parts than either some would lack one."""
+    rarest = int(np.unique(labels_N, return_counts=True)[1].min())
+    return rarest, len(labels_N if groups_N is None else np.unique(groups_N))
+
+
+def _check_classes(labels_N: Labels, rest: Indices) -> None:
+    """Refuse to train without a class, which groups can bring about."""
+    missing = sorted(set(np.unique(labels_N).tolist()) - set(np.unique(labels_N[rest]).tolist()))
+    if missing:
+        raise UserError(
+            f"all images of class {missing[0]} belong to groups that were split off",
+            remedy="choose another data.split_seed, or fewer groups of a single class",
+        )
 
 
 def _draw(
-    pool: Indices, labels_N: npt.NDArray[np.int64], count: int, seed: int, setting: str
+    pool: Indices, labels_N: Labels, count: int, seed: int, setting: str
 ) -> tuple[Indices, Indices]:
     """The pool without ``count`` drawn images, and those, in the pool's class proportions."""
     if count == 0:

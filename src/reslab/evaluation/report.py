@@ -114,7 +114,7 @@ def render_report(data: ReportData) -> str:
         mistakes=[(m, *_pixels(m)) for m in worst(data.mistakes)],
         light=LIGHT,
         dark=DARK,
-        split_names={"test": "test", "val": "validation"},
+        split_names={"test": "test", "val": "validation", "fold": "held-out"},
     )
 
 

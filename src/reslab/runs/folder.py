@@ -56,17 +56,9 @@ class RunFolder:
         Raises:
             UserError: where it holds something already or cannot be made.
         """
-        check_free(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        with locked(path):
-            check_free(path)  # again: another process may have been faster
-            remove_leftovers(path)
-            write_atomically(path / SPEC, spec.encode())
-            folder = cls(path)
-            folder.complete()
+        begin_folder(path, SPEC, spec)
+        folder = cls(path)
+        folder.complete()
         return folder
 
     @classmethod
@@ -76,19 +68,7 @@ class RunFolder:
         Raises:
             UserError: where it cannot be made.
         """
-        # What a data set of one's own is called may hold anything.
-        name = re.sub(r"[^\w.-]+", "-", name).strip(".")
-        for count in itertools.count(1):
-            path = parent / (name if count == 1 else f"{name}-{count}")
-            try:
-                # Making it is the only test that two runs at the same moment cannot both pass.
-                path.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            except OSError as error:
-                raise cannot_write(path, error) from error
-            return cls.create(path, spec)
-        raise AssertionError("unreachable")
+        return cls.create(new_folder(parent, name), spec)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -213,8 +193,10 @@ class RunFolder:
             UserError: where it is damaged.
         """
         metrics = self.read_json(METRICS) if (self.path / METRICS).exists() else {}
-        test = metrics.get("test", {})
-        if not isinstance(test, dict) or not all(isinstance(m, dict) for m in test.values()):
+        scores = [metrics.get(split, {}) for split in ("test", "fold")]
+        if not all(
+            isinstance(s, dict) and all(isinstance(m, dict) for m in s.values()) for s in scores
+        ):
             raise UserError(
                 f"{self.path / METRICS} is damaged",
                 expected="metrics for each set of weights",
@@ -236,6 +218,49 @@ def _opening_in(line: str) -> dict[str, Any]:
             return found
     # A loss of power may cut a line short, which does not undo the opening.
     return {"by": "unknown", "line": line}
+
+
+def begin_folder(path: Path, name: str, text: str) -> None:
+    """Make a folder, parents included, with its first file in it; an empty one is taken.
+
+    Args:
+        path: where.
+        name: of the file.
+        text: what it holds.
+
+    Raises:
+        UserError: where it holds something already or cannot be made.
+    """
+    check_free(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    with locked(path):
+        check_free(path)  # again: another process may have been faster
+        remove_leftovers(path)
+        write_atomically(path / name, text.encode())
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make an empty folder of that name, or with -2, -3 and so on where it is taken.
+
+    Raises:
+        UserError: where it cannot be made.
+    """
+    # What a data set of one's own is called may hold anything.
+    name = re.sub(r"[^\w.-]+", "-", name).strip(".")
+    for count in itertools.count(1):
+        path = parent / (name if count == 1 else f"{name}-{count}")
+        try:
+            # Making it is the only test that two runs at the same moment cannot both pass.
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        return path
+    raise AssertionError("unreachable")
 
 
 def check_free(path: Path) -> None:

@@ -62,6 +62,19 @@ class DataSpec(Frozen):
     limit: Count | None = Field(
         None, description="train on at most so many images, stratified; null: on all"
     )
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="parts of the training images for cross-validation, each of which is held out "
+        "once; null: none",
+    )
+    fold: Count | None = Field(
+        None, description="the part of data.folds that is held out here; null: each in turn"
+    )
+    group_by: str | None = Field(
+        None,
+        description="text file with a line for each training image; images with equal lines (of "
+        "one patient, scene, author) are never divided between training, validation and folds",
+    )
     sampling: Literal["natural", "balanced"] = Field(
         "natural",
         description="how often images are drawn: each once an epoch, or those of rare classes "

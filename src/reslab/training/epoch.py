@@ -96,7 +96,7 @@ class EpochLoop:
 
     def _step(self, epoch: int) -> None:
         state = self.stepper.state
-        rate = state.rate = self.stepper.rate(state.plan.position)
+        rate = state.rate = self.stepper.rate(state.plan.at)
         try:
             outcome = self.stepper.make(epoch, state.epoch_step, rate)
         except UserError:

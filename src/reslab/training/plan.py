@@ -31,6 +31,17 @@ class Plan:
         return self.total - self.position < self.stride / 2
 
     @property
+    def at(self) -> float:
+        """Where on the schedule the next step is made: at the end of its stride.
+
+        So that the last step is made at the schedule's end, however suddenly time ran short.
+
+        >>> Plan(total=10, position=4.0).at, Plan(total=10, position=4.0, stride=6.0).at
+        (4.0, 9.0)
+        """
+        return min(self.position + self.stride, float(self.total)) - 1
+
+    @property
     def steps_left(self) -> int:
         """Steps of the training until it is done.
 

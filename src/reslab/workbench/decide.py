@@ -37,6 +37,27 @@ def decide_data(asked: DataSpec, card: DataCard, images: int) -> Document:
     Raises:
         UserError: where the one or the other cannot be had.
     """
+    if asked.folds is None and asked.fold is not None:
+        raise UserError(
+            "data.fold has no meaning without data.folds",
+            remedy="set data.folds=5, or leave data.fold out",
+        )
+    if asked.folds is not None:
+        if asked.fold is None:
+            raise UserError(
+                "a single training needs to know its fold",
+                expected=f"data.fold from 1 to {asked.folds}",
+                received="data.folds alone",
+                remedy="set data.fold, or cross-validate with reslab.cross_validate",
+            )
+        if asked.fold > asked.folds:
+            raise UserError(
+                "there is no such data.fold",
+                expected=f"1 to {asked.folds}",
+                received=str(asked.fold),
+            )
+        # Validation is a share of what is left.
+        images -= images // asked.folds
     validation: float = asked.validation if asked.validation != "auto" else 0.1
     if asked.validation == "auto" and images >= 50_000:
         validation = 5000  # the papers' 45k/5k

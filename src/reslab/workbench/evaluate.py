@@ -17,10 +17,10 @@ from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.metrics import Metrics, compute_metrics
 from reslab.runs.environment import describe_environment, differences
 from reslab.runs.folder import ENVIRONMENT, OPENINGS
-from reslab.workbench.resolve import split_again
+from reslab.workbench.resolve import load_published, split_again
 from reslab.workbench.run import Run, Use, to_probabilities
 
-SplitName = Literal["test", "val"]
+SplitName = Literal["test", "val", "fold"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def evaluate_run(
 
     Args:
         run: the run.
-        split: ``test``, or ``val`` for the images that its training was judged by.
+        split: ``test``, ``val`` for the images that its training was judged by, or ``fold`` for
+            those that cross-validation held out.
         uses: which weights.
         source: the data set as an object; None: the one that the run names.
         root: where the data set lies now; None: where the run found it.
@@ -93,7 +94,7 @@ def evaluate_run(
             remedy="evaluate on a data set with the same classes",
         )
     warnings = _foreign(run)
-    images = source.load_test() if split == "test" else _validation_images(run, source, warnings)
+    images = source.load_test() if split == "test" else _own_images(run, split, source, warnings)
     facts = run.spec.facts
     images.check_fits(facts.channels, facts.image_size, len(facts.classes))
     if split == "test":
@@ -123,18 +124,24 @@ def _foreign(run: Run) -> list[str]:
     return [f"the last digits may differ from the run's own: {'; '.join(odd)}"]
 
 
-def _validation_images(run: Run, source: DataSource, warnings: list[str]) -> Images:
-    if run.spec.facts.val_images == 0:
+def _own_images(run: Run, split: str, source: DataSource, warnings: list[str]) -> Images:
+    """What its training split off: validation, or the fold that was held out."""
+    if split == "val" and run.spec.facts.val_images == 0:
         raise UserError(
             f"{run.path} was trained without validation", remedy="evaluate --split test"
         )
-    published = source.load_train()
+    if split == "fold" and run.spec.data.fold is None:
+        raise UserError(
+            f"{run.path} is no fold of a cross-validation", remedy="evaluate --split test"
+        )
+    published = load_published(source, run.spec.data)
     if published.fingerprint() != run.spec.facts.fingerprint:
         warnings.append(
-            "the training images differ from those of the run, so that validation images may "
-            "have been trained on"
+            "the training images differ from those of the run, so that these images may have "
+            "been trained on"
         )
-    return published.take(split_again(run.spec, published).validation)
+    parts = split_again(run.spec, published)
+    return published.take(parts.validation if split == "val" else parts.held_out)
 
 
 def _record_opening(run: Run, opened_by: str, uses: tuple[Use, ...], source: DataSource) -> None:

@@ -108,7 +108,7 @@ def forecast(
 
     Args:
         stepper: at the step that the training goes on from.
-        prepared: the data; of the test split only its size is asked.
+        prepared: the data; of what scores the net in the end only the number is asked.
         ends_at: see ``Ready``.
 
     Returns:
@@ -119,7 +119,7 @@ def forecast(
     evaluating = _seconds_an_image(stepper, prepared)
     validation = evaluating * len(prepared.validation)
     # Best and last weights are both scored.
-    test = 2 * evaluating * prepared.source.card.test_images
+    test = 2 * evaluating * prepared.scored
     conclusion = test + (_REPORT_SECONDS if test else 0.0)
     per_epoch = run.facts.steps_per_epoch
     asked = (state.plan.total - state.plan.position) / per_epoch

@@ -35,9 +35,9 @@ from reslab.workbench.run import Run
 
 
 def store_evaluation(run: Run, evaluation: Evaluation) -> None:
-    """Keep what the test showed: metrics of each set of weights, and the worst mistakes."""
-    test = {scored.use: scored.metrics.to_json() for scored in evaluation.scored}
-    run.folder.write_json(METRICS, {**run.metrics, "test": test})
+    """Keep what was scored: metrics of each set of weights, and the worst mistakes."""
+    scores = {scored.use: scored.metrics.to_json() for scored in evaluation.scored}
+    run.folder.write_json(METRICS, {**run.metrics, evaluation.split: scores})
     probabilities_NK = evaluation.scored[0].probabilities_NK()
     predicted_N = probabilities_NK.argmax(axis=1)
     confidence_N = probabilities_NK.max(axis=1)
@@ -71,8 +71,9 @@ def draw_run(run: Run) -> None:
     best_epoch = metrics.get("best_epoch")
     worst = _read_mistakes(run)
     results = tuple(
-        Result(weights=use, split="test", metrics=_read_metrics(run, use, document))
-        for use, document in metrics.get("test", {}).items()
+        Result(weights=use, split=split, metrics=_read_metrics(run, use, document))
+        for split in ("test", "fold")
+        for use, document in metrics.get(split, {}).items()
     )
     report = ReportData(
         title=f"{run.spec.model.name} on {run.spec.data.name}",
@@ -171,7 +172,13 @@ def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:
     status = metrics.get("status", "unfinished")
     if status not in ("finished", "trained"):
         notes.append(f"This run is {status}: it did not reach its end.")
-    if "test" not in metrics:
+    fold = run.spec.data.fold
+    if fold is not None:
+        notes.append(
+            f"It is fold {fold} of {run.spec.data.folds} of a cross-validation: trained on the "
+            "others and scored on this one."
+        )
+    elif "test" not in metrics:
         notes.append("It was not tested.")
     if run.spec.facts.val_images == 0:
         notes.append("It was trained without validation, so that best and last are the same.")

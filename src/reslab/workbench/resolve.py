@@ -5,7 +5,7 @@ The rules are in ``reslab.workbench.decide``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from reslab.catalog.datasets import DataCard
 from reslab.data.batches import TrainBatches
 from reslab.data.catalog import open_source
+from reslab.data.groups import read_groups
 from reslab.data.normalise import Normaliser, measure_normaliser
 from reslab.data.source import DataSource, Images
 from reslab.data.split import Split, split_train
@@ -24,7 +25,7 @@ from reslab.models.cost import measure_cost
 from reslab.models.create import create_model, find_net
 from reslab.models.resnet import ResNet
 from reslab.spec.resolved import ResolvedRun
-from reslab.spec.run import RunSpec
+from reslab.spec.run import DataSpec, RunSpec
 from reslab.spec.text import Document, build, merge
 from reslab.workbench.decide import (
     decide_class_weights,
@@ -47,6 +48,7 @@ class Prepared:
         train: the images to train on.
         numbers: positions of ``train`` in the published training split.
         validation: the images to choose by; none where ``run.facts.val_images`` is 0.
+        scored: how many images score the net in the end, of the test split or the fold.
         need: the memory that a step needs.
         choices: what was decided of the engine, with reasons.
         warnings: what whoever trains should know before.
@@ -57,6 +59,7 @@ class Prepared:
     train: Images
     numbers: npt.NDArray[np.intp]
     validation: Images
+    scored: int
     need: StepNeed
     choices: tuple[Choice, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -74,16 +77,11 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     """
     if source is None or isinstance(source, str):
         source = open_source(source or spec.data.name, spec.data.root)
-    published = source.load_train()
+    published = load_published(source, spec.data)
     card = source.card
     published.check_fits(card.channels, card.image_size, len(card.classes))
     data = decide_data(spec.data, card, len(published))
-    split = split_train(
-        published.labels_N,
-        validation=data["validation"],
-        limit=spec.data.limit,
-        seed=spec.data.split_seed,
-    )
+    split = _split(spec.data, data["validation"], published)
     train = published.take(split.train)
     training = decide_training(spec.training, len(train), len(split.validation))
     training["class_weights"] = decide_class_weights(
@@ -133,6 +131,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         train=train,
         numbers=split.train,
         validation=published.take(split.validation),
+        scored=scored_images(card, split),
         need=need,
         choices=tuple(choices),
         warnings=(
@@ -160,11 +159,35 @@ def normaliser_of(run: ResolvedRun) -> Normaliser:
 
 def split_again(run: ResolvedRun, published: Images) -> Split:
     """The split of the published training images that the run was resolved with."""
+    return _split(run.data, run.data.validation, published)
+
+
+def load_published(source: DataSource, data: DataSpec) -> Images:
+    """The published training images, with their groups where the settings name some.
+
+    Raises:
+        UserError: where they cannot be read.
+    """
+    published = source.load_train()
+    if data.group_by is None:
+        return published
+    return replace(published, groups_N=read_groups(data.group_by, len(published)))
+
+
+def scored_images(card: DataCard, split: Split) -> int:
+    """How many images score a net in the end: those of its fold, else those of the test split."""
+    return len(split.held_out) or card.test_images
+
+
+def _split(data: DataSpec, validation: int, published: Images) -> Split:
     return split_train(
         published.labels_N,
-        validation=run.data.validation,
-        limit=run.data.limit,
-        seed=run.data.split_seed,
+        validation=validation,
+        limit=data.limit,
+        seed=data.split_seed,
+        folds=data.folds,
+        fold=data.fold,
+        groups_N=published.groups_N,
     )
 
 

@@ -24,7 +24,14 @@ from reslab.training.state import best_in, history_in
 from reslab.wording import quoted
 from reslab.workbench.forecast import make_ready
 from reslab.workbench.recorder import Recorder
-from reslab.workbench.resolve import Prepared, measure_need, split_again, warn_of_shortage
+from reslab.workbench.resolve import (
+    Prepared,
+    load_published,
+    measure_need,
+    scored_images,
+    split_again,
+    warn_of_shortage,
+)
 from reslab.workbench.run import Run, load_run
 from reslab.workbench.stored import has_finished
 from reslab.workbench.train import carry_out, initial_model, room_needed
@@ -100,7 +107,7 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
     """
     spec = run.spec
     source = data or open_source(spec.data.name, root or spec.data.root)
-    published = source.load_train()
+    published = load_published(source, spec.data)
     if published.fingerprint() != spec.facts.fingerprint:
         raise UserError(
             f"the training images of {source.card.name} are not those that {run.path} was "
@@ -123,6 +130,7 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
         train=published.take(split.train),
         numbers=split.train,
         validation=published.take(split.validation),
+        scored=scored_images(source.card, split),
         need=need,
         warnings=tuple(warn_of_shortage(spec, need)),
     )

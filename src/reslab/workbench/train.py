@@ -178,10 +178,17 @@ def carry_out(
 
 
 def _conclude(run: Run, source: DataSource) -> None:
-    """Score both sets of weights on the test split, if the data set has one."""
-    if source.card.test_images == 0:
+    """Score both sets of weights: on the fold that was held out, else on the test split, if any."""
+    is_fold = run.spec.data.fold is not None
+    if source.card.test_images == 0 and not is_fold:
         return
-    evaluation = evaluate_run(run, uses=("best", "last"), source=source, opened_by="train")
+    evaluation = evaluate_run(
+        run,
+        split="fold" if is_fold else "test",
+        uses=("best", "last"),
+        source=source,
+        opened_by="train",
+    )
     store_evaluation(run, evaluation)
 
 

@@ -1,0 +1,63 @@
+"""Cross-validations compared on the same folds, and refused on others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import reslab
+from reslab.errors import UserError
+from reslab.workbench.compare import compare_folds
+from reslab.workbench.cross_validate import cross_validate
+from reslab.workbench.folds import CrossValidation
+
+
+def validate(source: reslab.ArraySource, out: Path, lr: float, **data: object) -> CrossValidation:
+    spec = reslab.recipe(
+        data={"folds": 3, **data}, training={"epochs": 3, "batch_size": 8, "lr": lr}
+    )
+    return cross_validate(spec, data=source, out=out)
+
+
+@pytest.fixture(scope="module")
+def learned(
+    tiny_source: reslab.ArraySource, tmp_path_factory: pytest.TempPathFactory
+) -> CrossValidation:
+    return validate(tiny_source, tmp_path_factory.mktemp("a") / "run", 0.05)
+
+
+def test_specifications_that_differ(
+    learned: CrossValidation, tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    never = validate(tiny_source, tmp_path / "run", 1e-8)
+    found = compare_folds(learned, never, metric="loss")
+    assert found.test.mean < 0
+    assert found.shown
+    assert found.settings == {"training.lr": (0.05, 1e-8)}
+    back = compare_folds(never, learned, metric="loss")
+    assert back.test.mean == pytest.approx(-found.test.mean)
+    assert back.scores == tuple((b, a) for a, b in found.scores)
+
+
+def test_the_same_specification_twice(
+    learned: CrossValidation, tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    again = validate(tiny_source, tmp_path / "run", 0.05)
+    found = compare_folds(learned, again)
+    assert (found.test.mean, found.test.p, found.shown) == (0.0, 1.0, False)
+    assert found.settings == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "told"), [({"folds": 4}, "number of folds"), ({"split_seed": 1}, "split_seed")]
+)
+def test_other_folds_cannot_be_compared(
+    learned: CrossValidation,
+    tiny_source: reslab.ArraySource,
+    tmp_path: Path,
+    data: dict[str, int],
+    told: str,
+) -> None:
+    with pytest.raises(UserError, match=told):
+        compare_folds(learned, validate(tiny_source, tmp_path / "run", 0.05, **data))
