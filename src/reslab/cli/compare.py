@@ -14,8 +14,8 @@ from reslab.cli.output import print_json, print_line, print_table
 app = App(
     name="compare",
     help_format="plaintext",
-    help_epilogue="Example: reslab train --folds 5 --out a; reslab train --folds 5 --model "
-    "plain14 --out b; reslab compare a b",
+    help_epilogue="Example: reslab compare residual plain, after reslab train --folds 5 --out "
+    "residual and reslab train --folds 5 --model plain14 --out plain",
 )
 
 _NAMES = {"top1": "accuracy", "macro_f1": "macro-F1", "loss": "loss"}

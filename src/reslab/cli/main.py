@@ -45,6 +45,13 @@ COMMANDS = (
         "Each opening of the test split is written into the run's openings.jsonl.",
     ),
     (
+        "select-features",
+        "reslab.cli.select_features:app",
+        "Find out how many of its features a net needs.",
+        "Pooled features are chosen on the training images, a linear head is fitted on them and "
+        "folded into the net; what comes out is a run like any other.",
+    ),
+    (
         "predict",
         "reslab.cli.predict:app",
         "Classify image files with a run.",

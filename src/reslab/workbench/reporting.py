@@ -33,6 +33,9 @@ from reslab.wording import counted
 from reslab.workbench.evaluate import Evaluation
 from reslab.workbench.run import Run
 
+# What a head that sees some of the features only was made of.
+FEATURES = "features.json"
+
 
 def store_evaluation(run: Run, evaluation: Evaluation) -> None:
     """Keep what was scored: metrics of each set of weights, and the worst mistakes."""
@@ -204,6 +207,12 @@ def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:
         notes.append(
             f"{counted(metrics['left_out_steps'], 'step')} came to nothing because loss, gradient "
             f"or weights were not finite (training.non_finite: {run.spec.training.non_finite})."
+        )
+    if run.folder.has(FEATURES):
+        told = run.folder.read_json(FEATURES)
+        notes.append(
+            f"Its head was fitted anew, on {told['kept']} of {told['of']} pooled features of the "
+            f"net of {told['run']}, chosen by {told['method']}; the curves are those of that net."
         )
     if resumed := _times_resumed(run):
         notes.append(f"It was interrupted, and resumed {counted(resumed, 'time')}.")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.special import softmax
+from torch import nn
 
 from reslab.data.arrays import to_nchw
 from reslab.data.preprocess import decode_image
@@ -50,11 +51,23 @@ class Run(StoredRun):
         self, pixels_NCHW: npt.NDArray[np.uint8], use: Use = "best"
     ) -> npt.NDArray[np.float32]:
         """Logits (N, K) of images that have the net's channels and size already."""
+        return self._outputs(self.model(use), pixels_NCHW)
+
+    def embeddings(
+        self, pixels_NCHW: npt.NDArray[np.uint8], use: Use = "best"
+    ) -> npt.NDArray[np.float32]:
+        """Pooled features (N, D), which the head sees, of what ``logits`` takes."""
+        model = self.model(use)
+        model.fc = nn.Identity()  # type: ignore[assignment]
+        return self._outputs(model, pixels_NCHW)
+
+    def _outputs(
+        self, model: ResNet, pixels_NCHW: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.float32]:
         runtime = self._runtime()
         with runtime.active():
-            model = runtime.place_model(self.model(use))
             return compute_logits(
-                model,
+                runtime.place_model(model),
                 pixels_NCHW,
                 normaliser_of(self.spec),
                 runtime,

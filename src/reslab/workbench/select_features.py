@@ -1,0 +1,163 @@
+"""A run's net with a head on some of its features only, as a run of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from reslab.data.catalog import open_source
+from reslab.data.source import DataSource
+from reslab.errors import UserError
+from reslab.models.resnet import ResNet
+from reslab.models.weights import weights_to_bytes
+from reslab.runs.environment import describe_environment
+from reslab.runs.files import locked, write_atomically
+from reslab.runs.folder import ENVIRONMENT, HISTORY, METRICS, SPEC, RunFolder, check_free
+from reslab.training.feature_selection import (
+    LinearHead,
+    Method,
+    choose_features,
+    count_features,
+    fit_head,
+)
+from reslab.workbench.evaluate import evaluate_run
+from reslab.workbench.recorder import Recorder
+from reslab.workbench.reporting import FEATURES, draw_run, store_evaluation
+from reslab.workbench.resolve import load_published, split_again
+from reslab.workbench.run import Run, Use, load_run
+
+
+def select_features(
+    run: Run,
+    out: str | Path,
+    *,
+    keep: float = 0.5,
+    method: Method = "univariate",
+    use: Use = "best",
+    data: DataSource | None = None,
+    root: str | None = None,
+    tell: Callable[[str], object] = lambda text: None,
+) -> Run:
+    """Choose pooled features on the training images, fit a head on them, fold it into the net.
+
+    The net below its head stays as it is. What comes out is a run like any other, whose head has
+    zeros for the features that were not chosen; its test split is opened once.
+
+    Args:
+        run: whose net to take; it is not changed.
+        out: the new run's folder, new or empty.
+        keep: a fraction of the features, or their number.
+        method: see ``reslab.training.feature_selection.choose_features``.
+        use: which of the run's weights.
+        data: the data set, where it was one of one's own.
+        root: folder of the data set's files, where they were moved.
+        tell: given a line whenever something that takes a while begins.
+
+    Raises:
+        UserError: where the training images are others now, or the folder is taken.
+    """
+    check_free(Path(out))
+    source = data or open_source(run.spec.data.name, root or run.spec.data.root)
+    published = load_published(source, run.spec.data)
+    if published.fingerprint() != run.spec.facts.fingerprint:
+        raise UserError(
+            f"the training images of {source.card.name} are not those that {run.path} was "
+            "trained on",
+            remedy="give the folder of the original ones with --root",
+        )
+    model = run.model(use)
+    count = count_features(keep, model.fc.in_features)
+    split = split_again(run.spec, published)
+    parts = []
+    for what, positions in (("training", split.train), ("validation", split.validation)):
+        images = published.take(positions)
+        if len(images):
+            tell(f"features of {len(images):,} {what} images")
+            features_ND = run.embeddings(images.pixels_NCHW, use).astype(np.float64)
+        else:
+            features_ND = np.zeros((0, model.fc.in_features))
+        parts.append((features_ND, images.labels_N))
+    train, validation = parts
+    tell(f"choosing {count} of {model.fc.in_features} features")
+    chosen = choose_features(*train, method=method, count=count)
+    classes = len(run.classes)
+    everything = np.arange(model.fc.in_features)
+    heads = {
+        "all": fit_head(train, validation, everything, classes),
+        "chosen": fit_head(train, validation, chosen, classes),
+    }
+    found: dict[str, Any] = {
+        "run": run.path.name,
+        "weights": use,
+        "method": method,
+        "kept": count,
+        "of": model.fc.in_features,
+        "chosen": chosen.tolist(),
+        "strength": heads["chosen"].strength,
+        "val_accuracy": _accuracies(model, heads, validation),
+    }
+    return _store(run, Path(out), _with_head(model, heads["chosen"]), found, source)
+
+
+def _accuracies(
+    model: ResNet,
+    heads: dict[str, LinearHead],
+    validation: tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]],
+) -> dict[str, float] | None:
+    """On validation: of the net's own head, of one on all features, and on the chosen ones."""
+    features_ND, labels_N = validation
+    if not len(labels_N):
+        return None
+    weight_KD = model.fc.weight.detach().double().numpy()
+    own = LinearHead(weight_KD, model.fc.bias.detach().double().numpy(), 0.0)
+    return {
+        name: float((head.logits(features_ND).argmax(axis=1) == labels_N).mean())
+        for name, head in {"own": own, **heads}.items()
+    }
+
+
+def _with_head(model: ResNet, head: LinearHead) -> ResNet:
+    with torch.no_grad():
+        model.fc.weight.copy_(torch.from_numpy(head.weight_KD))
+        model.fc.bias.copy_(torch.from_numpy(head.bias_K))
+    return model
+
+
+def _store(run: Run, out: Path, model: ResNet, found: dict[str, Any], source: DataSource) -> Run:
+    """A folder with all that a run has, scored and drawn."""
+    folder = RunFolder.create(out, run.folder.read_text(SPEC))
+    with locked(folder.path):
+        if run.folder.has(HISTORY):
+            folder.write_text(HISTORY, run.folder.read_text(HISTORY))
+        folder.write_json(ENVIRONMENT, describe_environment())
+        recorder = Recorder(folder, run.history if run.folder.has(HISTORY) else ())
+        recorder.log(
+            f"head on {found['kept']} of {found['of']} features of {found['run']}, chosen by "
+            f"{found['method']}"
+        )
+        content = weights_to_bytes(model)
+        for use in ("best", "last"):
+            write_atomically(folder.weights(use), content)
+        folder.write_json(FEATURES, found)
+        told = {key: value for key, value in run.metrics.items() if key not in ("test", "fold")}
+        folder.write_json(METRICS, {**told, "status": "trained"})
+        made = load_run(folder.path)
+        is_fold = run.spec.data.fold is not None
+        if is_fold or source.card.test_images:
+            evaluation = evaluate_run(
+                made,
+                split="fold" if is_fold else "test",
+                uses=("best", "last"),
+                source=source,
+                opened_by="select-features",
+            )
+            store_evaluation(made, evaluation)
+        folder.write_json(METRICS, {**made.metrics, "status": "finished"})
+        if made.history:
+            draw_run(made)
+    return made
