@@ -45,6 +45,14 @@ COMMANDS = (
         "Each opening of the test split is written into the run's openings.jsonl.",
     ),
     (
+        "calibrate",
+        "reslab.cli.calibrate:app",
+        "Fit how sure a run should be, and when it should say that it does not know.",
+        "One temperature is fitted on the validation images, and a threshold for its highest "
+        "probability is chosen; `reslab predict` and `reslab evaluate` then use both. The test "
+        "split is not touched. It replaces an earlier calibration of the run.",
+    ),
+    (
         "predict",
         "reslab.cli.predict:app",
         "Classify image files with a run.",

@@ -88,7 +88,8 @@ def _draw_counts(axes: Axes, calibration: Calibration, theme: Theme) -> None:
     axes.set_yscale("log")
     most = max(map(max, counts))
     axes.set_ylim(0.6, 2 * most)
-    axes.set_yticks(ticks := [10**p for p in range(len(str(most)))], [f"{t:,}" for t in ticks])
+    ticks = [10**p for p in range(len(str(most)))] if most >= 10 else sorted({1, most})
+    axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("highest probability, %", fontsize=TEXT, color=theme.muted)
 
