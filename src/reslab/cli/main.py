@@ -47,10 +47,11 @@ COMMANDS = (
     (
         "calibrate",
         "reslab.cli.calibrate:app",
-        "Fit how sure a run should be, and when it should say that it does not know.",
-        "One temperature is fitted on the validation images, and a threshold for its highest "
-        "probability is chosen; `reslab predict` and `reslab evaluate` then use both. The test "
-        "split is not touched. It replaces an earlier calibration of the run.",
+        "Fit how sure a run should be.",
+        "One temperature is fitted on the validation images, and a threshold for the highest "
+        "probability is chosen, below which it says that it does not know; `reslab predict` and "
+        "`reslab evaluate` then use both. The test split is not touched. An earlier calibration "
+        "of the run is replaced.",
     ),
     (
         "predict",
