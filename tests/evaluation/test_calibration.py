@@ -53,6 +53,11 @@ def test_the_error_is_the_weighed_gap_of_each_bin():
     assert found.nll == pytest.approx(-np.log([0.95, 0.05, 0.85, 0.4]).mean())
 
 
+def test_a_bin_holds_its_upper_end():
+    rows = np.array([[0.5, 0.5], [0.75, 0.25], [1.0, 0.0]])
+    assert measure_reliability(rows, np.zeros(3, np.int64), bins=4).counts == (0, 1, 1, 1)
+
+
 def test_one_bin_compares_the_means():
     found = measure_reliability(ROWS_42, LABELS_4, bins=1)
     assert found.ece == pytest.approx(abs(2 / 4 - (0.95 + 0.95 + 0.85 + 0.6) / 4))

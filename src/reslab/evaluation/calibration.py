@@ -74,10 +74,8 @@ def cross_fit(logits_NK: Logits, labels_N: Labels, seed: int = 0) -> npt.NDArray
     drawn_N = np.random.default_rng(seed).permutation(len(labels_N))
     by_class_N = drawn_N[np.argsort(labels_N[drawn_N], kind="stable")]
     probabilities_NK = np.empty(logits_NK.shape)
-    for judged, fitted in (
-        (by_class_N[::2], by_class_N[1::2]),
-        (by_class_N[1::2], by_class_N[::2]),
-    ):
+    halves = (by_class_N[::2], by_class_N[1::2])
+    for judged, fitted in zip(halves, halves[::-1], strict=True):
         temperature = fit_temperature(logits_NK[fitted], labels_N[fitted])
         probabilities_NK[judged] = to_probabilities(logits_NK[judged], temperature)
     return probabilities_NK
