@@ -15,85 +15,16 @@ from reslab.evaluation.calibration import (
     cross_fit,
     fit_temperature,
     judge,
-    measure_reliability,
-    surest,
     to_probabilities,
 )
-from reslab.evaluation.metrics import compute_metrics
+from reslab.evaluation.reliability import surest
 from reslab.evaluation.selective import Accepted, Target
-
-
-def honest(n, k, spread=3.0, seed=0):
-    """Logits whose softmax is exactly how the labels were drawn."""
-    rng = np.random.default_rng(seed)
-    logits_NK = spread * rng.normal(size=(n, k))
-    ends_NK = np.cumsum(to_probabilities(logits_NK), axis=1)
-    labels_N = (rng.random((n, 1)) > ends_NK).sum(axis=1).clip(max=k - 1)
-    return logits_NK, labels_N
+from tests.evaluation.honest import honest
 
 
 def loss(logits_NK, labels_N, temperature):
     log_NK = log_softmax(logits_NK.astype(np.float64) / temperature, axis=1)
     return -log_NK[np.arange(len(labels_N)), labels_N].mean()
-
-
-# --- calibration error ---------------------------------------------------------------------
-
-# Highest probabilities 0.95 twice (one right), 0.85 right, 0.6 wrong.
-ROWS_42 = np.array([[0.95, 0.05], [0.05, 0.95], [0.85, 0.15], [0.4, 0.6]])
-LABELS_4 = np.array([0, 0, 0, 0])
-
-
-def test_the_error_is_the_weighed_gap_of_each_bin():
-    found = measure_reliability(ROWS_42, LABELS_4, bins=10)
-    # Bins end at 0.6 (which belongs to it), 0.9 and 1: |0 - 0.6|, |1 - 0.85|, 2 |0.5 - 0.95|.
-    assert found.counts == (0, 0, 0, 0, 0, 1, 0, 0, 1, 2)
-    assert found.right == (0, 0, 0, 0, 0, 0, 0, 0, 1, 1)
-    assert found.ece == pytest.approx((0.6 + 0.15 + 2 * 0.45) / 4)
-    assert found.nll == pytest.approx(-np.log([0.95, 0.05, 0.85, 0.4]).mean())
-
-
-def test_a_bin_holds_its_upper_end():
-    rows = np.array([[0.5, 0.5], [0.75, 0.25], [1.0, 0.0]])
-    assert measure_reliability(rows, np.zeros(3, np.int64), bins=4).counts == (0, 1, 1, 1)
-
-
-def test_one_bin_compares_the_means():
-    found = measure_reliability(ROWS_42, LABELS_4, bins=1)
-    assert found.ece == pytest.approx(abs(2 / 4 - (0.95 + 0.95 + 0.85 + 0.6) / 4))
-
-
-def test_gaps_of_a_bin_cancel_and_those_of_two_do_not():
-    sure_then_right = np.array([[0.5, 0.5], [0.5, 0.5]])
-    assert measure_reliability(sure_then_right, np.array([0, 1])).ece == 0
-    apart = np.array([[1.0, 0.0], [0.5, 0.5]])
-    assert measure_reliability(apart, np.array([1, 0])).ece == pytest.approx((1 + 0.5) / 2)
-
-
-def test_a_net_that_is_always_sure_and_right_has_no_error():
-    found = measure_reliability(np.eye(3)[[0, 1, 2, 2]], np.array([0, 1, 2, 2]))
-    assert (found.ece, found.nll, found.counts[-1]) == (0, 0, 4)
-
-
-@pytest.mark.parametrize("k", [2, 100])
-def test_an_honest_net_has_little_error_and_one_that_boasts_has_much(k):
-    logits_NK, labels_N = honest(20_000, k)
-    assert measure_reliability(to_probabilities(logits_NK), labels_N).ece < 0.02
-    assert measure_reliability(to_probabilities(3 * logits_NK), labels_N).ece > 0.07
-
-
-def test_the_loss_is_that_of_the_metrics():
-    logits_NK, labels_N = honest(300, 5)
-    logits_NK = logits_NK.astype(np.float32)
-    metrics = compute_metrics(logits_NK, labels_N, "abcde")
-    found = measure_reliability(to_probabilities(logits_NK), labels_N)
-    assert found.nll == pytest.approx(metrics.loss, rel=1e-12)
-    assert sum(found.right) / sum(found.counts) == metrics.top1
-
-
-def test_a_probability_that_underflows_leaves_a_loss_that_is_a_number():
-    found = measure_reliability(to_probabilities(np.array([[0.0, 5000.0]])), np.array([0]))
-    assert 700 < found.nll < 720
 
 
 # --- temperature ---------------------------------------------------------------------------

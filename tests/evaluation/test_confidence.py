@@ -2,18 +2,16 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from reslab.evaluation.calibration import calibrate, to_probabilities
+from reslab.evaluation.calibration import calibrate
 from reslab.evaluation.canvas import DARK, LIGHT, to_png
 from reslab.evaluation.confidence import confidence
 from reslab.evaluation.selective import Target
+from tests.evaluation.honest import honest
 
 
-def drawn(n, k, boast=2.5, spread=3.0, target=None):
+def drawn(n, k, boast=2.5, target=None):
     """The calibration of a net that is surer than it should be."""
-    rng = np.random.default_rng(0)
-    logits_NK = spread * rng.normal(size=(n, k))
-    ends_NK = np.cumsum(to_probabilities(logits_NK), axis=1)
-    labels_N = (rng.random((n, 1)) > ends_NK).sum(axis=1).clip(max=k - 1)
+    logits_NK, labels_N = honest(n, k)
     return made(boast * logits_NK, labels_N, target or Target("accuracy", 0.9))
 
 

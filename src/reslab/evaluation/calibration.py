@@ -1,10 +1,9 @@
-"""How far a net's probabilities can be believed: temperature and calibration error.
+"""Making probabilities mean what they say: one temperature, and what it changes.
 
-Temperature scaling and the expected calibration error (ECE) are those of Guo et al. 2017
-(arXiv 1706.04599): logits are divided by one number, which changes how sure the net is and
-never what it takes an image for.
+Temperature scaling is that of Guo et al. 2017 (arXiv 1706.04599): logits are divided by one
+number, which changes how sure the net is and never what it takes an image for.
 
-Shape suffixes: ``N`` images, ``K`` classes, ``B`` bins.
+Shape suffixes: ``N`` images, ``K`` classes.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import softmax
 
+from reslab.evaluation.reliability import Labels, Reliability, measure_reliability, surest
 from reslab.evaluation.selective import Accepted, Curve, Target, accept, accept_curve, choose
 
-BINS = 15
 POINTS = 200  # of a curve, that are kept
 
 # No temperature leaves these: what lies beyond is a net that knows nothing, or one whose few
@@ -29,7 +28,6 @@ POINTS = 200  # of a curve, that are kept
 COLDEST, HOTTEST = 0.05, 20.0
 
 Logits = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
 
 
 def to_probabilities(logits_NK: Logits, temperature: float = 1.0) -> npt.NDArray[np.float64]:
@@ -79,81 +77,6 @@ def cross_fit(logits_NK: Logits, labels_N: Labels, seed: int = 0) -> npt.NDArray
         temperature = fit_temperature(logits_NK[fitted], labels_N[fitted])
         probabilities_NK[judged] = to_probabilities(logits_NK[judged], temperature)
     return probabilities_NK
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reliability:
-    """Images by their highest probability, in bins of equal width over 0 to 1.
-
-    Attributes:
-        counts: images in each bin, the lowest bin first; a bin holds its upper end.
-        right: how many of them are right.
-        confidence: their mean highest probability; the bin's middle where it is empty.
-        nll: mean negative log probability of the right class, in nats.
-    """
-
-    counts: tuple[int, ...]
-    right: tuple[int, ...]
-    confidence: tuple[float, ...]
-    nll: float
-
-    def __post_init__(self) -> None:
-        if not len(self.counts) == len(self.right) == len(self.confidence) > 0:
-            raise ValueError("the columns of the bins differ in length")
-        for count, right in zip(self.counts, self.right, strict=True):
-            Accepted(count, count, right)
-        if not math.isfinite(self.nll) or not all(0 <= c <= 1 for c in self.confidence):
-            raise ValueError("a probability or loss is out of range")
-
-    @property
-    def ece(self) -> float:
-        """Mean distance between confidence and accuracy of a bin, weighed by its images; 0 to 1.
-
-        With few images in a bin it is above 0 even for a net that is calibrated.
-        """
-        gaps = (
-            abs(right - count * confidence)
-            for count, right, confidence in zip(
-                self.counts, self.right, self.confidence, strict=True
-            )
-        )
-        return math.fsum(gaps) / max(sum(self.counts), 1)
-
-
-def measure_reliability(
-    probabilities_NK: npt.NDArray[np.float64], labels_N: Labels, bins: int = BINS
-) -> Reliability:
-    """Compare how sure a net is with how often it is right.
-
-    Args:
-        probabilities_NK: rows adding to 1.
-        labels_N: 0 to K - 1.
-        bins: how many, of equal width.
-    """
-    confidence_N, right_N = surest(probabilities_NK, labels_N)
-    edges = np.linspace(0, 1, bins + 1)
-    bin_N = np.searchsorted(edges[1:-1], confidence_N, side="left")
-    count_B = np.bincount(bin_N, minlength=bins)
-    sum_B = np.bincount(bin_N, weights=confidence_N, minlength=bins)
-    middle_B = (edges[1:] + edges[:-1]) / 2
-    own_N = probabilities_NK[np.arange(len(labels_N)), labels_N]
-    return Reliability(
-        counts=tuple(count_B.tolist()),
-        right=tuple(np.bincount(bin_N[right_N], minlength=bins).tolist()),
-        # Not above 1, where a sum of ones was rounded up.
-        confidence=tuple(
-            np.where(count_B, np.minimum(sum_B / np.maximum(count_B, 1), 1), middle_B).tolist()
-        ),
-        # A probability that underflowed to 0 is the smallest that there is.
-        nll=float(-np.log(np.maximum(own_N, np.finfo(np.float64).tiny)).mean()),
-    )
-
-
-def surest(
-    probabilities_NK: npt.NDArray[np.float64], labels_N: Labels
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """The highest probability of each image, and whether it is of the right class."""
-    return probabilities_NK.max(axis=1), probabilities_NK.argmax(axis=1) == labels_N
 
 
 @dataclass(frozen=True, kw_only=True)

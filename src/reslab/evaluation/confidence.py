@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from reslab.evaluation.calibration import Calibration, Reliability
+from reslab.evaluation.calibration import Calibration
 from reslab.evaluation.canvas import LIGHT, TEXT, Theme, dress, new_figure, percent
 from reslab.evaluation.metrics import wilson_interval
+from reslab.evaluation.reliability import Reliability
 
 _FEW = 20  # accepted images below which a point of the curve does not stretch the panel
 
