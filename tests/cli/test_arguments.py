@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reslab.cli.arguments import whole_number
+from reslab.cli.arguments import fraction, whole_number
 from reslab.errors import UserError
 
 
@@ -22,3 +22,20 @@ def test_everything_else_is_told(text: str) -> None:
 def test_the_least() -> None:
     with pytest.raises(UserError, match="at least 1"):
         whole_number("0", "--top", least=1)
+
+
+@pytest.mark.parametrize(("text", "share"), [("0", 0), ("1", 1), ("0.95", 0.95), ("5e-2", 0.05)])
+def test_shares(text: str, share: float) -> None:
+    assert fraction(text, "--threshold") == share
+
+
+@pytest.mark.parametrize("text", ["", "x", "-0.01", "1.01", "95", "nan", "inf", "0.9 %"])
+def test_what_is_no_share_is_told(text: str) -> None:
+    with pytest.raises(UserError, match="--threshold cannot be used: expected a number 0 to 1"):
+        fraction(text, "--threshold")
+
+
+def test_a_share_of_nothing() -> None:
+    with pytest.raises(UserError, match=r"above 0 and at most 1, such as 0\.95 for 95 %, received"):
+        fraction("0", "--coverage", above=0)
+    assert fraction("1e-9", "--coverage", above=0) == 1e-9

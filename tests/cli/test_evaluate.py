@@ -98,3 +98,56 @@ def test_the_test_split_of_a_run_in_training_stays_closed(
         assert "is in use: received another process that trains" in capsys.readouterr().err
         assert (going / "openings.jsonl").read_text() == before
         assert run(["evaluate", str(going), "--split", "val"]) == 0
+
+
+def test_confidence_is_scored_with_and_without_a_calibration(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Path(shutil.copytree(digits_run, tmp_path / "own"))
+    assert run(["evaluate", str(own), "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert 0 < plain["ece"] < 1
+    assert "temperature" not in plain
+    openings = (own / "openings.jsonl").read_text().count("\n")
+    assert run(["calibrate", str(own), "--coverage", "0.5", "--json"]) == 0
+    calibration = json.loads(capsys.readouterr().out)
+    assert run(["evaluate", str(own), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (own / "openings.jsonl").read_text().count("\n") == openings + 1
+    assert {key: document[key] for key in plain} == plain
+    assert document["threshold"] == calibration["threshold"]
+    assert document["coverage"] == document["accepted"] / 360
+    assert document["accepted_top1"] == document["accepted_right"] / document["accepted"]
+    low, high = document["accepted_top1_interval"]
+    assert low < document["accepted_top1"] < high
+    # A net of one epoch is far from sure of what it could know.
+    assert document["nll_calibrated"] < document["loss"]
+    assert document["ece_calibrated"] < document["ece"]
+
+
+def test_on_validation_it_gives_the_fitted_figures_and_says_so(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Path(shutil.copytree(digits_run, tmp_path / "own"))
+    assert run(["evaluate", str(own), "--split", "val"]) == 0
+    text = capsys.readouterr().out
+    assert "calibration error (ECE) " in text
+    assert "temperature" not in text
+    assert run(["calibrate", str(own), "--coverage", "0.5", "--json"]) == 0
+    calibration = json.loads(capsys.readouterr().out)
+    assert run(["evaluate", str(own), "--split", "val"]) == 0
+    text = capsys.readouterr().out
+    ends = (f"{100 * calibration[f'ece_{key}']:.2f} %" for key in ("before", "after"))
+    assert "calibration error (ECE) {}, {} with temperature".format(*ends) in text
+    assert f"{100 * calibration['coverage']:.2f} % are accepted" in text
+    assert "fitted on these images" in text
+
+
+def test_a_damaged_calibration_costs_no_opening(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Path(shutil.copytree(digits_run, tmp_path / "own"))
+    (own / "calibration.json").write_text("{")
+    before = (own / "openings.jsonl").read_text()
+    assert run(["evaluate", str(own)]) == 2
+    assert (own / "openings.jsonl").read_text() == before

@@ -34,3 +34,16 @@ def test_tables_keep_long_cells_whole_where_nobody_looks(
     numbers = [line.rstrip() for line in text.splitlines()[1:]]
     assert numbers[0].endswith("12")
     assert numbers[1].endswith(" 3")
+
+
+def test_what_is_accepted_in_words() -> None:
+    document = {
+        "coverage": 0.5,
+        "accepted": 1200,
+        "accepted_top1": 0.99,
+        "accepted_top1_interval": [0.9826, 0.9943],
+    }
+    assert output.known(document) == (
+        "50.00 % are accepted, 99.00 % of them right (95 % interval 98.26 to 99.43, n = 1,200)"
+    )
+    assert output.known({**document, "accepted_top1": None}) == "no image is accepted"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,10 @@ from PIL import Image
 
 import reslab
 from reslab.cli.main import run
+from reslab.evaluation.selective import Target
+from reslab.models.weights import weights_to_bytes
+from reslab.workbench.calibrate import calibrate_run
+from tests.contract.complaints import complaint
 
 
 def write(path: Path, brightness: int, size: int = 8) -> Path:
@@ -73,3 +78,106 @@ def test_one_bad_image_does_not_hide_the_others(
     assert "error" in first and "predictions" not in first
     assert "predictions" in second
     assert "bad.png" in captured.err
+
+
+# --- a calibrated run ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def calibrated(trained: reslab.Run, tiny_source: reslab.ArraySource, tmp_path: Path) -> reslab.Run:
+    own = reslab.load_run(shutil.copytree(trained.path, tmp_path / "calibrated"))
+    calibrate_run(own, Target("coverage", 0.5), source=tiny_source)
+    return own
+
+
+def classify(
+    capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[dict[str, object], str]:
+    capsys.readouterr()
+    assert run(["predict", *map(str, arguments), "--json"]) == 0
+    captured = capsys.readouterr()
+    return json.loads(captured.out), captured.err
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    return [write(tmp_path / f"{b}.png", b) for b in range(5, 256, 25)]
+
+
+def test_scaled_probabilities_keep_the_order(
+    calibrated: reslab.Run,
+    trained: reslab.Run,
+    pictures: list[Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain, _ = classify(capsys, trained.path, *pictures)
+    scaled, said = classify(capsys, calibrated.path, *pictures)
+    assert said == ""
+    assert (plain["temperature"], plain["threshold"]) == (1.0, None)
+    assert scaled["temperature"] == calibrated.calibration.temperature
+    rows = calibrated.predict(pictures)
+    for before, after, row in zip(plain["images"], scaled["images"], rows, strict=True):
+        names = [[p["class"] for p in entry["predictions"]] for entry in (before, after)]
+        assert names[0] == names[1]
+        assert after["predictions"][0]["probability"] == row.max()
+        assert row.max() != before["predictions"][0]["probability"]
+        assert "known" not in after
+
+
+def test_auto_is_the_threshold_that_was_chosen(
+    calibrated: reslab.Run, pictures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    document, _ = classify(capsys, calibrated.path, *pictures, "--threshold", "auto")
+    threshold = calibrated.calibration.threshold
+    assert document["threshold"] == threshold > 0
+    known = [entry["known"] for entry in document["images"]]
+    assert known == (calibrated.predict(pictures).max(axis=1) >= threshold).tolist()
+    assert set(known) == {True, False}
+
+
+def test_what_is_not_known_is_said_before_the_best_guess(
+    trained: reslab.Run, pictures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    top = trained.predict(pictures).max(axis=1)
+    # The surest is known at exactly its own probability, and nothing above it.
+    least = repr(float(top.max()))
+    assert run(["predict", str(trained.path), *map(str, pictures), "--threshold", least]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    doubted = ["don't know, best guess " in line for line in lines]
+    assert doubted == (top < top.max()).tolist()
+    assert 0 < sum(doubted) < len(lines)
+    guess = trained.classes[trained.predict(pictures[:1]).argmax()]
+    assert doubted[0] and f"don't know, best guess {guess} " in lines[0]
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.5", "nan", "sure", ""])
+def test_thresholds_out_of_range(
+    trained: reslab.Run, pictures: list[Path], capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    said = complaint(
+        capsys, pictures[0].parent, "predict", trained.path, pictures[0], "--threshold", value
+    )
+    assert "--threshold cannot be used: expected a number 0 to 1" in said
+
+
+def test_auto_needs_a_calibration(
+    trained: reslab.Run, pictures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = complaint(
+        capsys, pictures[0].parent, "predict", trained.path, pictures[0], "--threshold", "auto"
+    )
+    assert "choose one with `reslab calibrate" in said
+
+
+def test_weights_that_changed_are_warned_about_once_and_not_scaled(
+    calibrated: reslab.Run, pictures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = calibrated.model()
+    next(model.parameters()).data.mul_(1.01)
+    calibrated.folder.weights("best").write_bytes(weights_to_bytes(model))
+    document, said = classify(capsys, calibrated.path, *pictures)
+    assert said.count("reslab: warning: ") == said.count("have changed") == 1
+    assert "`reslab calibrate " in said
+    assert document["temperature"] == 1.0
+    arguments = ("predict", calibrated.path, pictures[0], "--threshold", "auto")
+    assert run([*map(str, arguments)]) == 2

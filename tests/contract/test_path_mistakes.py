@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 import reslab
+from reslab.evaluation.selective import Target
+from reslab.workbench.calibrate import calibrate_run
 from tests.contract.complaints import complaint
 
 Capture = pytest.CaptureFixture[str]
@@ -192,7 +194,7 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict", "report"])
+@pytest.mark.parametrize("command", ["calibrate", "evaluate", "predict", "report"])
 @pytest.mark.parametrize("kind", ["missing", "file", "empty folder"])
 def test_no_run(capsys: Capture, tmp_path: Path, picture: Path, command: str, kind: str) -> None:
     run = tmp_path / "norun"
@@ -214,6 +216,9 @@ def test_no_run(capsys: Capture, tmp_path: Path, picture: Path, command: str, ki
         ("metrics.json", "report"),
         ("mistakes.npz", "report"),
         ("history.csv", "report"),
+        ("calibration.json", "report"),
+        ("calibration.json", "predict"),
+        ("calibration.json", "evaluate"),
     ],
 )
 def test_damaged_run(
@@ -221,12 +226,15 @@ def test_damaged_run(
     tmp_path: Path,
     own_run: Path,
     picture: Path,
+    tiny_source: reslab.ArraySource,
     file: str,
     command: str,
     spoil: Spoil,
 ) -> None:
-    if spoil is delete and file in ("metrics.json", "mistakes.npz"):
-        pytest.skip("a run without them is one that has not ended, which is no mistake")
+    if spoil is delete and file in ("metrics.json", "mistakes.npz", "calibration.json"):
+        pytest.skip("a run without them has not ended or was not calibrated: no mistake")
+    if file == "calibration.json":
+        calibrate_run(reslab.load_run(own_run), Target("coverage", 0.5), source=tiny_source)
     spoil(own_run / file)
     more = (picture,) if command == "predict" else ()
     complaint(capsys, tmp_path, command, own_run, *more)

@@ -5,10 +5,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from reslab.evaluation.calibration import calibrate
 from reslab.evaluation.canvas import DARK, LIGHT, to_data_uri, to_png
+from reslab.evaluation.confidence import confidence
 from reslab.evaluation.figures import curves
 from reslab.evaluation.metrics import compute_metrics
 from reslab.evaluation.report import ReportData, Result, render_report
+from reslab.evaluation.selective import Target
 from reslab.evaluation.tiles import Mistake
 from reslab.runs.history import EpochRecord
 
@@ -253,3 +256,25 @@ def test_a_run_without_anything_still_has_a_page():
 
 def test_equal_data_give_an_equal_page(html):
     assert render_report(data()) == html
+
+
+def calibrated():
+    rng = np.random.default_rng(0)
+    labels_N = rng.integers(0, 3, 1_200)
+    logits_NK = (8 * rng.normal(size=(1_200, 3)) + 8 * np.eye(3)[labels_N]).astype(np.float32)
+    target = Target("coverage", 0.5)
+    return calibrate(logits_NK, labels_N, target, weights="last", weights_sha256="")
+
+
+def test_a_calibration_has_its_picture_in_both_themes_and_two_sentences(html):
+    found = calibrated()
+    with_it = render_report(data(calibration=found))
+    page = Page(with_it)
+    for theme in (LIGHT, DARK):
+        assert to_data_uri(to_png(confidence(found, theme=theme))) in with_it
+    assert "How sure it is" in page.text
+    assert f"divided by {found.temperature:.4g}, fitted on 1\u202f200 validation" in page.text
+    assert "error (ECE) of the last weights is" in page.text
+    assert f"below {found.threshold:.4g} the answer is \u201cdon't know\u201d: 50.0" in page.text
+    assert any("don't know" in image["alt"] for image in page.all("img"))
+    assert "How sure it is" not in html

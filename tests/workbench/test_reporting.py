@@ -11,6 +11,8 @@ import pytest
 
 import reslab
 from reslab.errors import UserError
+from reslab.evaluation.selective import Target
+from reslab.workbench.calibrate import calibrate_run
 from reslab.workbench.reporting import draw_run
 
 
@@ -83,3 +85,30 @@ def test_mirrored_digits_are_noted(tmp_path: Path) -> None:
     )
     run = reslab.train(spec, out=tmp_path / "run")
     assert "mirrored" in (run.path / "report.html").read_text()
+
+
+def test_a_calibration_is_drawn_from_the_folder_alone(
+    own: reslab.Run, tiny_source: reslab.ArraySource
+) -> None:
+    calibrate_run(own, Target("coverage", 0.5), source=tiny_source)
+    picture = (own.path / "confidence.png").read_bytes()
+    (own.path / "confidence.png").unlink()
+    draw_run(own)
+    assert (own.path / "confidence.png").read_bytes() == picture
+    page = (own.path / "report.html").read_text()
+    assert "How sure it is" in page
+    assert "changed since" not in page
+
+
+def test_a_calibration_of_other_weights_is_noted_and_not_drawn(
+    own: reslab.Run, tiny_source: reslab.ArraySource
+) -> None:
+    calibrate_run(own, Target("coverage", 0.5), source=tiny_source)
+    (own.path / "confidence.png").unlink()
+    with own.folder.weights("best").open("ab") as file:
+        file.write(b"more")
+    draw_run(own)
+    assert not (own.path / "confidence.png").exists()
+    page = (own.path / "report.html").read_text()
+    assert "calibrated for weights that have changed since" in page
+    assert "How sure it is" not in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -48,5 +49,30 @@ def whole_number(text: str, option: str, *, least: int) -> int:
     raise UserError(
         f"{option} cannot be used",
         expected=f"a whole number of at least {least}",
+        received=repr(text),
+    )
+
+
+def fraction(text: str, option: str, *, above: float | None = None) -> float:
+    """The share, up to 1, that an option was given.
+
+    Args:
+        text: as typed.
+        option: its name, for the error's text.
+        above: what it has to exceed; None: 0 is allowed.
+
+    Raises:
+        UserError: where it is no number or out of range.
+    """
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if (share >= 0 if above is None else share > above) and share <= 1:
+        return share
+    lowest = "0 to 1" if above is None else f"above {above:g} and at most 1"
+    raise UserError(
+        f"{option} cannot be used",
+        expected=f"a number {lowest}, such as 0.95 for 95 %",
         received=repr(text),
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from reslab.cli.arguments import Json, Root, RunPath, Use
-from reslab.cli.output import accuracy, percent, print_json, print_line, print_table, warn
+from reslab.cli.output import accuracy, known, percent, print_json, print_line, print_table, warn
 from reslab.runs.files import locked
 from reslab.workbench.stored import open_run
 
@@ -36,11 +36,15 @@ def evaluate(
     """Score a run on the test or validation split."""
     open_run(run)
     # Only now, so that a mistake is told without waiting for torch.
+    from reslab.evaluation.calibration import judge
+    from reslab.workbench.calibrated import calibration_for
     from reslab.workbench.evaluate import evaluate_run
     from reslab.workbench.reporting import draw_run, store_evaluation
     from reslab.workbench.run import load_run
 
     loaded = load_run(run)
+    # Before the test split is opened, so that a damaged one costs no opening.
+    found = calibration_for(loaded.folder, use)
     source = None
     if data is not None:
         from reslab.data.catalog import open_source
@@ -55,19 +59,25 @@ def evaluate(
             store_evaluation(loaded, result)
             if loaded.history:
                 draw_run(loaded)
-    for text in result.warnings:
+    for text in (*result.warnings, *filter(None, [found.warning])):
         warn(text)
+    confidence = judge(result.scored[0].logits_NK, result.images.labels_N, found.calibration)
     document: dict[str, Any] = {
         "run": str(loaded.path),
         "split": split,
         "weights": use,
         **result.scored[0].metrics.to_json(),
+        **confidence,
     }
     if json:
         print_json(document)
         return
     print_line(f"{split} accuracy {accuracy(document)}, {use} weights")
-    print_line(f"top-5 {percent(document['top5'])}, loss {document['loss']:.4f}")
+    print_line(
+        f"macro-F1 {document['macro_f1']:.4f}, top-5 {percent(document['top5'])}, loss "
+        f"{document['loss']:.4f}"
+    )
+    _print_confidence(document)
     print_table(
         ("class", "precision", "recall", "F1", "images"),
         [
@@ -81,3 +91,16 @@ def evaluate(
             for c in document["per_class"]
         ],
     )
+
+
+def _print_confidence(document: dict[str, Any]) -> None:
+    error = f"calibration error (ECE) {percent(document['ece'])}"
+    if "temperature" not in document:
+        print_line(error)
+        return
+    print_line(
+        f"{error}, {percent(document['ece_calibrated'])} with temperature "
+        f"{document['temperature']:.4g} (loss {document['nll_calibrated']:.4f})"
+    )
+    fitted = ", which were fitted on these images" if document["split"] == "val" else ""
+    print_line(f"at threshold {document['threshold']:.4g} {known(document)}{fitted}")

@@ -52,6 +52,15 @@ COMMANDS = (
         "folded into the net; what comes out is a run like any other.",
     ),
     (
+        "calibrate",
+        "reslab.cli.calibrate:app",
+        "Fit how sure a run should be.",
+        "One temperature is fitted on the validation images, and a threshold for the highest "
+        "probability is chosen, below which it says that it does not know; `reslab predict` and "
+        "`reslab evaluate` then use both. The test split is not touched. An earlier calibration "
+        "of the run is replaced.",
+    ),
+    (
         "predict",
         "reslab.cli.predict:app",
         "Classify image files with a run.",

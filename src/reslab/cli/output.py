@@ -60,3 +60,15 @@ def accuracy(metrics: Mapping[str, Any]) -> str:
         f"{percent(metrics['top1'])} (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
         f"n = {metrics['n']:,})"
     )
+
+
+def known(document: Mapping[str, Any]) -> str:
+    """What a threshold accepts and how much of it is right, from JSON as calibration has it."""
+    if document["accepted_top1"] is None:
+        return "no image is accepted"
+    low, high = document["accepted_top1_interval"]
+    return (
+        f"{percent(document['coverage'])} are accepted, {percent(document['accepted_top1'])} of "
+        f"them right (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
+        f"n = {document['accepted']:,})"
+    )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from reslab.cli.arguments import Json, RunPath, Use, whole_number
-from reslab.cli.output import percent, print_json, print_line
+from reslab.cli.arguments import Json, RunPath, Use, fraction, whole_number
+from reslab.cli.output import percent, print_json, print_line, warn
 from reslab.errors import UserError
 from reslab.workbench.stored import open_run
 
@@ -35,39 +35,70 @@ def predict(
     *images: Annotated[Path, Parameter(help="image files, or folders of them")],
     top: Annotated[str, Parameter(help="classes to name for each image")] = "5",
     use: Use = "best",
+    threshold: Annotated[
+        str | None,
+        Parameter(
+            help="highest probability, 0 to 1, below which the answer is don't know; auto: that "
+            "which `reslab calibrate` chose"
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Classify image files with a run."""
     count = whole_number(top, "--top", least=1)
+    given = None if threshold in (None, "auto") else fraction(str(threshold), "--threshold")
     open_run(run)
     # Only now, so that a mistake is told without waiting for torch.
+    from reslab.workbench.calibrated import calibration_for
     from reslab.workbench.run import load_run
 
     loaded = load_run(run)
     paths = expand(images)
+    found = calibration_for(loaded.folder, use)
+    if found.warning:
+        warn(found.warning)
+    calibration = found.calibration
+    if threshold == "auto":
+        if calibration is None:
+            raise UserError(
+                f"there is no threshold for the {use} weights of {loaded.path}",
+                remedy="choose one with `reslab calibrate`, or give a number",
+            )
+        given = calibration.threshold
+    temperature = 1.0 if calibration is None else calibration.temperature
     documents = [
         document
         for first in range(0, len(paths), AT_ONCE)
-        for document in _classify(loaded, paths[first : first + AT_ONCE], count, use)
+        for document in _classify(loaded, paths[first : first + AT_ONCE], count, use, temperature)
     ]
+    if given is not None:
+        for document in documents:
+            if "predictions" in document:
+                document["known"] = document["predictions"][0]["probability"] >= given
     if json:
-        print_json({"run": str(loaded.path), "images": documents})
+        settings = {"temperature": temperature, "threshold": given}
+        print_json({"run": str(loaded.path), **settings, "images": documents})
     else:
         for document in documents:
             if "predictions" in document:
                 names = ", ".join(
                     f"{p['class']} {percent(p['probability'])}" for p in document["predictions"]
                 )
-                print_line(f"{document['image']}: {names}")
+                doubt = "" if document.get("known", True) else "don't know, best guess "
+                print_line(f"{document['image']}: {doubt}{names}")
     faults = [document["error"] for document in documents if "error" in document]
     if faults:
         heading = [f"{len(faults)} images cannot be classified:"] if len(faults) > 1 else []
         raise UserError("\n  ".join([*heading, *faults]))
 
 
-def _classify(loaded: Run, paths: list[Path], top: int, use: Use) -> list[dict[str, Any]]:
+def _classify(
+    loaded: Run, paths: list[Path], top: int, use: Use, temperature: float
+) -> list[dict[str, Any]]:
     """An entry for each path: its predictions, or why there are none."""
     import numpy as np
+
+    from reslab.evaluation.calibration import to_probabilities
 
     pixels, documents = [], []
     for path in paths:
@@ -76,7 +107,9 @@ def _classify(loaded: Run, paths: list[Path], top: int, use: Use) -> list[dict[s
             documents.append({"image": str(path)})
         except UserError as error:
             documents.append({"image": str(path), "error": str(error)})
-    rows = iter(loaded.probabilities(np.stack(pixels), use) if pixels else ())
+    rows = iter(
+        to_probabilities(loaded.logits(np.stack(pixels), use), temperature) if pixels else ()
+    )
     return [
         document
         if "error" in document

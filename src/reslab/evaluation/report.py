@@ -16,7 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
+from reslab.evaluation.calibration import Calibration
 from reslab.evaluation.canvas import DARK, DPI, LIGHT, THIN, Theme, percent, to_data_uri, to_png
+from reslab.evaluation.confidence import confidence
 from reslab.evaluation.figures import confusion, curves
 from reslab.evaluation.metrics import ClassMetrics, Interval, Metrics
 from reslab.evaluation.tiles import Mistake, worst
@@ -55,6 +57,7 @@ class ReportData:
         mistakes: on the headline's split; the 25 surest are shown.
         notes: warnings, one sentence each.
         spec_text: the resolved spec as YAML.
+        calibration: of one of the run's sets of weights; None where it was not calibrated.
     """
 
     title: str
@@ -65,6 +68,7 @@ class ReportData:
     mistakes: tuple[Mistake, ...]
     notes: tuple[str, ...]
     spec_text: str
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ def render_report(data: ReportData) -> str:
     head = _headline(data.results)
     names = [c.name for c in head.metrics.per_class] if head else []
     confusions = _tell_confusions(head.metrics) if head else []
+    calibration = data.calibration
+    sureness = _tell_calibration(calibration) if calibration else []
     environment = Environment(
         loader=PackageLoader("reslab", "evaluation"),
         autoescape=True,
@@ -110,6 +116,14 @@ def render_report(data: ReportData) -> str:
         if head
         else None,
         confusions=confusions,
+        confidence=_picture(
+            lambda theme: confidence(calibration, theme=theme),
+            "Accuracy over confidence, and over the share of images accepted. "
+            + " ".join(sureness),
+        )
+        if calibration
+        else None,
+        sureness=sureness,
         strips=_strips(head.metrics.per_class) if head else [],
         mistakes=[(m, *_pixels(m)) for m in worst(data.mistakes)],
         light=LIGHT,
@@ -174,6 +188,21 @@ def _tell_confusions(metrics: Metrics) -> list[str]:
             of = _count(int(images_K1[true, 0]))
             told.append(f"{names[true]} taken for {names[predicted]}: {hits} of {of}")
     return told
+
+
+def _tell_calibration(found: Calibration) -> list[str]:
+    """Temperature and threshold, a sentence each."""
+    chosen = found.chosen
+    return [
+        f"With logits divided by {found.temperature:.4g}, fitted on {_count(found.n)} validation "
+        f"images, the calibration error (ECE) of the {found.weights} weights is "
+        f"{percent(found.after.ece)} in place of {percent(found.before.ece)}; of each half of "
+        f"them with the temperature of the other half it is {percent(found.cross_fitted_ece)}.",
+        f"Where the highest probability is below {found.threshold:.4g} the answer is "
+        f"“don't know”: {percent(chosen.coverage)} of these images are answered, "
+        f"{percent(chosen.top1 or 0.0)} of those rightly (95{THIN}% interval "
+        f"{_span(chosen.interval)}, n = {_count(chosen.accepted)}).",
+    ]
 
 
 def _strips(per_class: Sequence[ClassMetrics]) -> list[tuple[float, float, float] | None]:

@@ -34,6 +34,8 @@ CONFUSION = "confusion.png"
 MISTAKES = "mistakes.png"
 MISTAKES_DATA = "mistakes.npz"
 REPORT = "report.html"
+CALIBRATION = "calibration.json"
+CONFIDENCE = "confidence.png"
 
 
 @dataclass(frozen=True)

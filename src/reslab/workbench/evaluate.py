@@ -14,11 +14,12 @@ import numpy.typing as npt
 from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
 from reslab.errors import TrainingDiverged, UserError
+from reslab.evaluation.calibration import to_probabilities
 from reslab.evaluation.metrics import Metrics, compute_metrics
 from reslab.runs.environment import describe_environment, differences
 from reslab.runs.folder import ENVIRONMENT, OPENINGS
 from reslab.workbench.resolve import load_published, split_again
-from reslab.workbench.run import Run, Use, to_probabilities
+from reslab.workbench.run import Run, Use
 
 SplitName = Literal["test", "val", "fold"]
 
@@ -38,7 +39,7 @@ class Scored:
     logits_NK: npt.NDArray[np.float32]
 
     def probabilities_NK(self) -> npt.NDArray[np.float64]:
-        """Class probabilities (N, K)."""
+        """Class probabilities (N, K), as the net gives them: without any temperature."""
         return to_probabilities(self.logits_NK)
 
 

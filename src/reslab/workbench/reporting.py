@@ -13,12 +13,14 @@ from numpy.lib.npyio import NpzFile
 from reslab.catalog.datasets import DATASETS
 from reslab.errors import UserError
 from reslab.evaluation.canvas import save
+from reslab.evaluation.confidence import confidence
 from reslab.evaluation.figures import confusion, curves
 from reslab.evaluation.metrics import Metrics
 from reslab.evaluation.report import ReportData, Result, render_report
 from reslab.evaluation.tiles import WORST, Mistake, mistakes
 from reslab.runs.files import write_atomically
 from reslab.runs.folder import (
+    CONFIDENCE,
     CONFUSION,
     CURVES,
     ENVIRONMENT,
@@ -30,6 +32,7 @@ from reslab.runs.folder import (
 )
 from reslab.training.state import Cut, describe_cut
 from reslab.wording import counted
+from reslab.workbench.calibrated import Found, calibration_for, read_calibration
 from reslab.workbench.evaluate import Evaluation
 from reslab.workbench.run import Run
 
@@ -60,6 +63,8 @@ def store_evaluation(run: Run, evaluation: Evaluation) -> None:
 def draw_run(run: Run) -> None:
     """Write curves.png, confusion.png, mistakes.png and report.html from what the run holds.
 
+    Where it was calibrated for the weights that it has, confidence.png too.
+
     Raises:
         UserError: where no epoch of the run was finished, or its files are damaged.
     """
@@ -73,6 +78,8 @@ def draw_run(run: Run) -> None:
     # Everything is read before anything is written: a damaged file leaves all as it was.
     best_epoch = metrics.get("best_epoch")
     worst = _read_mistakes(run)
+    stored = read_calibration(run.folder)
+    calibrated = Found(None) if stored is None else calibration_for(run.folder, stored.weights)
     results = tuple(
         Result(weights=use, split=split, metrics=_read_metrics(run, use, document))
         for split in ("test", "fold")
@@ -85,14 +92,17 @@ def draw_run(run: Run) -> None:
         best_epoch=best_epoch,
         results=results,
         mistakes=worst,
-        notes=_notes(run, metrics),
+        notes=(*_notes(run, metrics), *_note_calibration(calibrated)),
         spec_text=run.folder.read_text(SPEC),
+        calibration=calibrated.calibration,
     )
     page = render_report(report)
     save(curves(history, best_epoch=best_epoch), run.path / CURVES)
     if results:
         save(confusion(results[0].metrics.confusion_KK, run.classes), run.path / CONFUSION)
         save(mistakes(worst), run.path / MISTAKES)
+    if calibrated.calibration is not None:
+        save(confidence(calibrated.calibration), run.path / CONFIDENCE)
     run.folder.write_text(REPORT, page)
 
 
@@ -168,6 +178,12 @@ def _times_tested(run: Run) -> int:
     """Openings of the test split; those of one training that was interrupted count as one."""
     by = [opening.get("by") for opening in run.folder.read_openings()]
     return len(by) - max(0, by.count("train") - 1)
+
+
+def _note_calibration(found: Found) -> tuple[str, ...]:
+    if not found.warning:
+        return ()
+    return ("It was calibrated for weights that have changed since; calibrate it anew.",)
 
 
 def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:

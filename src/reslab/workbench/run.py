@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import softmax
 from torch import nn
 
 from reslab.data.arrays import to_nchw
@@ -17,10 +17,12 @@ from reslab.data.preprocess import decode_image
 from reslab.data.source import Images
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
+from reslab.evaluation.calibration import Calibration, to_probabilities
 from reslab.inference.eager import compute_logits
 from reslab.models.resnet import ResNet
 from reslab.models.weights import restore_weights
 from reslab.spec.run import EngineSpec
+from reslab.workbench.calibrated import calibration_for, read_calibration
 from reslab.workbench.decide import choose_engine
 from reslab.workbench.resolve import build_model, evaluation_batch, normaliser_of
 from reslab.workbench.stored import StoredRun, open_run
@@ -82,6 +84,25 @@ class Run(StoredRun):
             choices = choose_engine(EngineSpec())
         return Runtime(**{**{c.setting: c.value for c in choices}, "precision": "fp32"})  # type: ignore[arg-type]
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """How the run was calibrated, or None; see ``reslab calibrate``.
+
+        One that was fitted for weights which were trained on since is left out of account, with
+        a warning.
+
+        Raises:
+            UserError: where calibration.json is damaged or of a newer format.
+        """
+        stored = read_calibration(self.folder)
+        return None if stored is None else self._calibration_for(stored.weights)
+
+    def _calibration_for(self, use: str) -> Calibration | None:
+        found = calibration_for(self.folder, use)
+        if found.warning:
+            warnings.warn(found.warning, stacklevel=3)
+        return found.calibration
+
     def predict(
         self,
         images: npt.NDArray[np.uint8] | str | Path | Sequence[str | Path],
@@ -90,13 +111,17 @@ class Run(StoredRun):
     ) -> npt.NDArray[np.float64]:
         """Class probabilities (N, K), rows adding to 1, columns as in ``classes``.
 
+        Where these weights were calibrated (see ``calibration``) they are scaled by its
+        temperature, which leaves the order of the classes as it is.
+
         Args:
             images: an image file or several, of any size, or uint8 pixels (N, H, W) or
                 (N, H, W, C) of exactly the size that the net was trained on.
             use: see ``model``.
 
         Raises:
-            UserError: where an image cannot be read or an array does not fit the net.
+            UserError: where an image cannot be read, an array does not fit the net or
+                calibration.json is damaged.
         """
         pixels_NCHW = (
             to_nchw(images, "NHWC", "images")
@@ -111,8 +136,10 @@ class Run(StoredRun):
     def probabilities(
         self, pixels_NCHW: npt.NDArray[np.uint8], use: Use = "best"
     ) -> npt.NDArray[np.float64]:
-        """Class probabilities (N, K) of what ``logits`` takes."""
-        return to_probabilities(self.logits(pixels_NCHW, use))
+        """Class probabilities (N, K) of what ``logits`` takes, scaled as those of ``predict``."""
+        calibration = self._calibration_for(use)
+        temperature = 1.0 if calibration is None else calibration.temperature
+        return to_probabilities(self.logits(pixels_NCHW, use), temperature)
 
     def decode(self, image: Path) -> npt.NDArray[np.uint8]:
         """An image file as pixels (C, H, W) for this net; see ``decode_image``."""
@@ -129,11 +156,6 @@ def load_run(path: str | Path) -> Run:
     """
     stored = open_run(path)
     return Run(stored.folder, stored.spec)
-
-
-def to_probabilities(logits_NK: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Softmax of each row, in float64 so that rows add to 1."""
-    return softmax(logits_NK.astype(np.float64), axis=1)
 
 
 def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from reslab.data.catalog import open_source
 from reslab.data.source import DataSource
-from reslab.errors import UserError
 from reslab.models.resnet import ResNet
 from reslab.models.weights import weights_to_bytes
 from reslab.runs.environment import describe_environment
@@ -28,7 +26,7 @@ from reslab.training.feature_selection import (
 from reslab.workbench.evaluate import evaluate_run
 from reslab.workbench.recorder import Recorder
 from reslab.workbench.reporting import FEATURES, draw_run, store_evaluation
-from reslab.workbench.resolve import load_published, split_again
+from reslab.workbench.resume import prepare_again
 from reslab.workbench.run import Run, Use, load_run
 
 
@@ -62,20 +60,11 @@ def select_features(
         UserError: where the training images are others now, or the folder is taken.
     """
     check_free(Path(out))
-    source = data or open_source(run.spec.data.name, root or run.spec.data.root)
-    published = load_published(source, run.spec.data)
-    if published.fingerprint() != run.spec.facts.fingerprint:
-        raise UserError(
-            f"the training images of {source.card.name} are not those that {run.path} was "
-            "trained on",
-            remedy="give the folder of the original ones with --root",
-        )
+    prepared = prepare_again(run, data, root)
     model = run.model(use)
     count = count_features(keep, model.fc.in_features)
-    split = split_again(run.spec, published)
     parts = []
-    for what, positions in (("training", split.train), ("validation", split.validation)):
-        images = published.take(positions)
+    for what, images in (("training", prepared.train), ("validation", prepared.validation)):
         if len(images):
             tell(f"features of {len(images):,} {what} images")
             features_ND = run.embeddings(images.pixels_NCHW, use).astype(np.float64)
@@ -101,7 +90,7 @@ def select_features(
         "strength": heads["chosen"].strength,
         "val_accuracy": _accuracies(model, heads, validation),
     }
-    return _store(run, Path(out), _with_head(model, heads["chosen"]), found, source)
+    return _store(run, Path(out), _with_head(model, heads["chosen"]), found, prepared.source)
 
 
 def _accuracies(

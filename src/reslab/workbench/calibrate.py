@@ -1,0 +1,69 @@
+"""Calibrating a run on its validation images; the test split is not touched."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reslab.data.source import DataSource
+from reslab.errors import TrainingDiverged, UserError
+from reslab.evaluation.calibration import Calibration, calibrate
+from reslab.evaluation.canvas import to_png
+from reslab.evaluation.confidence import confidence
+from reslab.evaluation.selective import Target
+from reslab.runs.files import locked, write_atomically
+from reslab.runs.folder import CALIBRATION, CONFIDENCE
+from reslab.workbench.calibrated import FORMAT, digest_weights
+from reslab.workbench.resume import prepare_again
+from reslab.workbench.run import Run, Use
+
+
+def calibrate_run(
+    run: Run,
+    target: Target,
+    *,
+    use: Use = "best",
+    source: DataSource | None = None,
+    root: str | None = None,
+) -> Calibration:
+    """Fit a temperature and a threshold, and keep them in the run with their picture.
+
+    An earlier calibration is replaced. Nothing is written before everything has been found.
+
+    Args:
+        run: a run that has weights; it need not have finished.
+        target: what the threshold is for.
+        use: which weights.
+        source: the data set as an object; None: the one that the run names.
+        root: where the data set lies now; None: where the run found it.
+
+    Raises:
+        UserError: where the run has no validation images or no weights, its data are others
+            now, the target cannot be reached, another process trains it, or its folder cannot
+            be written to.
+        TrainingDiverged: where the weights give no finite logits.
+    """
+    if run.spec.facts.val_images == 0:
+        raise UserError(
+            f"{run.path} cannot be calibrated",
+            expected="validation images",
+            received="none, since it was trained with data.validation=0",
+            remedy="train it again with some",
+        )
+    # Whoever trains it would change the weights between their digest and their logits.
+    with locked(run.path):
+        images = prepare_again(run, source, root).validation
+        digest = digest_weights(run.folder.weights(use))
+        logits_NK = run.logits(images.pixels_NCHW, use)
+        if not np.isfinite(logits_NK).all():
+            raise TrainingDiverged(
+                f"the {use} weights of {run.path} give logits that are not finite; train it "
+                "again with a lower training.lr"
+            )
+        calibration = calibrate(
+            logits_NK, images.labels_N, target, weights=use, weights_sha256=digest
+        )
+        picture = to_png(confidence(calibration))
+        write_atomically(run.path / CONFIDENCE, picture)
+        # Last, for it is what makes the run a calibrated one.
+        run.folder.write_json(CALIBRATION, {"format": FORMAT, **calibration.to_json()})
+    return calibration
