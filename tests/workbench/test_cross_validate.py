@@ -24,7 +24,15 @@ from reslab.workbench.resolve import load_published, split_again
 
 def asked(**training: object) -> RunSpec:
     return reslab.recipe(
-        data={"folds": 3}, training={"epochs": 2, "batch_size": 8, "ema": 0.9, **training}
+        data={"folds": 3},
+        training={
+            "epochs": 2,
+            "batch_size": 8,
+            "ema": 0.9,
+            "mixup": 0.4,
+            "patience": 1,
+            **training,
+        },
     )
 
 

@@ -36,9 +36,9 @@ def range_test(
     )
     axes.set_xscale("log")
     # What it rises to at the end says nothing, and would flatten the rest.
-    low, high = min(smoothed), max(smoothed[: len(smoothed) // 2])
-    room = 0.25 * max(high - low, 0.1)
-    axes.set_ylim(low - room, high + 2 * room)
+    low, high = min(*smoothed, *losses), max(smoothed[: len(smoothed) // 2])
+    room = 0.1 * max(high - low, 0.1)
+    axes.set_ylim(low - room, high + 4 * room)
     axes.set_title("loss", loc="left", fontsize=TEXT + 1, color=theme.ink, pad=5)
     axes.set_xlabel("learning rate", fontsize=TEXT, color=theme.muted)
     figure.legend(
