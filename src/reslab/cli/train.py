@@ -15,6 +15,7 @@ from reslab.cli.output import accuracy, print_json, print_line, warn
 from reslab.errors import UserError
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
+from reslab.tracking.catalog import TRACKERS, find_tracker
 from reslab.wording import counted, quoted
 from reslab.workbench.stored import has_finished, open_run
 
@@ -42,17 +43,27 @@ def train(
         ),
     ] = False,
     resume: Annotated[
-        Path | None, Parameter(help="go on with a run that was interrupted; takes --root at most")
+        Path | None, Parameter(help="go on with a run that was interrupted; takes --root and --log")
     ] = None,
+    log: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="",
+            show_default=False,
+            help=f"log to a tracker: {', '.join(t.name for t in TRACKERS)}; may be given again and "
+            "again; needs reslab[track]",
+        ),
+    ] = (),
     json: Json = False,
 ) -> None:
     """Train, test and report a residual net."""
     began = time.perf_counter()
     asked = asked or Asked()
+    names = tuple(dict.fromkeys(find_tracker(name).name for name in log))
     if resume is not None:
         given = asked.given()
         given += [name for name, value in (("out", out), ("print-config", print_config)) if value]
-        _resume(resume, given, asked.root, json, began)
+        _resume(resume, given, asked.root, names, json=json, began=began)
         return
     spec = asked.spec()
     if print_config:
@@ -60,14 +71,24 @@ def train(
         return
     # Only now, so that mistakes in the settings are told without waiting for torch.
     from reslab.cli.progress import make_progress
+    from reslab.tracking.tracker import tracker
     from reslab.workbench.train import train as run_training
 
+    trackers = [tracker(name) for name in names]
     with make_progress() as progress:
-        run = run_training(spec, out=out, observers=[progress], began=began)
+        run = run_training(spec, out=out, observers=[progress, *trackers], began=began)
     _print_run(run, json)
 
 
-def _resume(path: Path, given: Sequence[str], root: str | None, json: bool, began: float) -> None:
+def _resume(
+    path: Path,
+    given: Sequence[str],
+    root: str | None,
+    log: Sequence[str],
+    *,
+    json: bool,
+    began: float,
+) -> None:
     if odd := sorted(set(given) - {"root"}):
         raise UserError(
             f"a run that is resumed keeps its settings: --{odd[0]} cannot be given",
@@ -78,10 +99,12 @@ def _resume(path: Path, given: Sequence[str], root: str | None, json: bool, bega
         warn(f"{path} has finished already")
     # Only now, so that a mistake is told without waiting for torch.
     from reslab.cli.progress import make_progress
+    from reslab.tracking.tracker import tracker
     from reslab.workbench.resume import resume
 
+    trackers = [tracker(name) for name in log]
     with make_progress() as progress:
-        run = resume(path, root=root, observers=[progress], began=began)
+        run = resume(path, root=root, observers=[progress, *trackers], began=began)
     _print_run(run, json)
 
 

@@ -34,6 +34,7 @@ CONFUSION = "confusion.png"
 MISTAKES = "mistakes.png"
 MISTAKES_DATA = "mistakes.npz"
 REPORT = "report.html"
+TRACKING = "tracking.json"
 
 
 @dataclass(frozen=True)

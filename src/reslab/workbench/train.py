@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
 from reslab.training.fit import FitResult, StopRequestedError, Validate, fit
-from reslab.training.observers import Observer, warn
+from reslab.training.observers import Observer, StartRecord, warn
 from reslab.training.saver import Saver
 from reslab.training.state import TrainingState
 from reslab.wording import resume_command
+from reslab.workbench.ending import end_told
 from reslab.workbench.evaluate import evaluate_run
 from reslab.workbench.forecast import Ready, make_ready
 from reslab.workbench.recorder import Recorder
@@ -70,7 +72,7 @@ def train(
         spec: what to run; None: the recipe ``fast`` on the bundled digits.
         data: a data set of one's own, or a name, in place of the one that the spec names.
         out: the run's folder, new or empty; None: a new one under ``runs``.
-        observers: told of steps and epochs.
+        observers: told of steps and epochs; ``reslab.tracker`` makes some that log.
         began: reading of ``time.perf_counter`` that a limit of time counts from; None: now.
 
     Raises:
@@ -139,7 +141,20 @@ def carry_out(
         facts = {**checkpoint.facts, "settings": settings}
         checkpoints.save(replace(checkpoint, facts=facts))
 
-    with raise_on_signals(), _word_of_failure(recorder, stepper.state, checkpoints):
+    start = StartRecord(
+        folder=folder.path,
+        settings=settings,
+        step=stepper.state.step,
+        history=tuple(stepper.state.history),
+        warn=partial(warn, watching),
+    )
+    with (
+        raise_on_signals(),
+        end_told(watching, folder, stepper.state),
+        _word_of_failure(recorder, stepper.state, checkpoints),
+    ):
+        for observer in watching:
+            observer.on_start(start)
         for text in (*warnings, *ready.warnings):
             warn(watching, text)
         for observer in watching:
