@@ -131,7 +131,9 @@ def test_a_killed_run_can_be_gone_on_with(tiny_source: reslab.ArraySource, tmp_p
     assert run.metrics["status"] == "finished"
     found = Found(run.path)
     assert len(set(found.ids)) == 1
-    assert set(LOOKS) <= set(found.steps("step/loss"))
+    # How much of the first part lies there is up to the process that writes for W&B.
+    assert found.steps("step/loss")[-4:] == [30, 40, 50, 54]
+    assert found.steps("epoch")[-1] == 54
 
 
 @pytest.mark.usefixtures("offline")
