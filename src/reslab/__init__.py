@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reslab.models.resnet import ResNet
     from reslab.spec.recipes import recipe
     from reslab.spec.run import RunSpec
+    from reslab.tracking.tracker import tracker
     from reslab.workbench.resume import resume
     from reslab.workbench.run import Run, load_run
     from reslab.workbench.train import train
@@ -39,6 +40,7 @@ __all__ = [
     "load_weights",
     "recipe",
     "resume",
+    "tracker",
     "train",
 ]
 
@@ -58,6 +60,7 @@ _HOMES = {
     "load_weights": "reslab.models.pretrained",
     "recipe": "reslab.spec.recipes",
     "resume": "reslab.workbench.resume",
+    "tracker": "reslab.tracking.tracker",
     "train": "reslab.workbench.train",
 }
 

@@ -1,4 +1,4 @@
-"""``reslab train --folds`` and ``reslab compare``, as they are typed."""
+"""``reslab compare``, as it is typed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     for name, lr in (("a", "0.05"), ("b", "0.01")):
         assert run(["train", *TINY, "--lr", lr, "--out", str(folder / name)]) == 0
     return str(folder / "a"), str(folder / "b")
-
-
-def test_folds_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = str(tmp_path / "run")
-    assert run(["train", *TINY, "--out", out]) == 0
-    captured = capsys.readouterr()
-    lines = captured.out.splitlines()
-    assert lines[-1] == out
-    assert "accuracy of 2 folds" in captured.out
-    assert "(mean ± sd)" in captured.out
-    assert "test accuracy" in captured.out
-    assert "fold 1 of 2" in captured.err
-    assert "the final net, on all folds" in captured.err
-    # Resumed it is finished, and tells the same.
-    assert run(["train", "--resume", out, "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert (document["run"], document["folds"]) == (out, 2)
 
 
 def test_two_are_compared(two: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,15 +55,3 @@ def test_mistakes_are_told(
     assert run(["train", "--folds", "2", "--group-by", str(groups), "--out", str(out)]) == 2
     assert "expected 1437 lines" in capsys.readouterr().err
     assert not out.exists()
-
-
-def test_a_fold_is_evaluated_again(
-    two: tuple[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = Path(two[0]) / "fold-2"
-    stored = json.loads((path / "metrics.json").read_text())["fold"]["best"]
-    assert run(["evaluate", str(path), "--split", "fold", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert (document["n"], document["top1"]) == (stored["n"], stored["top1"])
-    assert run(["evaluate", str(Path(two[0]) / "final"), "--split", "fold"]) == 2
-    assert "is no fold of a cross-validation" in capsys.readouterr().err

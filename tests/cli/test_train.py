@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,39 @@ def test_a_limit_that_is_no_time_is_refused(
     assert run(["train", "--time-limit", limit, "--out", str(tmp_path / "run")]) == 2
     assert "training.time_limit cannot be used" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_is_logged_and_so_is_what_is_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    twice = ("--log", "tensorboard", "--log", "tensorboard")
+    assert run(["train", *SHORT, *twice, "--out", str(out)]) == 0
+    assert len(list((out / "tensorboard").iterdir())) == 1
+    (out / "metrics.json").unlink()  # as if it had been killed in its ending
+    assert run(["train", "--resume", str(out), "--log", "tensorboard"]) == 0
+    assert len(list((out / "tensorboard").iterdir())) == 2
+    assert "failed" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_tracker_that_cannot_be_used_is_told_before_anything_is_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    resumed: bool,
+) -> None:
+    out = tmp_path / "run"
+    where = ("--out", str(out))
+    if resumed:
+        out.mkdir()
+        (out / "run.yaml").write_text("")
+        monkeypatch.setattr("reslab.cli.train.open_run", lambda path: None)
+        monkeypatch.setattr("reslab.cli.train.has_finished", lambda run: False)
+        where = ("--resume", str(out))
+    assert run(["train", *where, "--log", "tensorbord"]) == 2
+    assert "did you mean 'tensorboard'?" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "reslab.tracking.mlflow", None)
+    assert run(["train", *where, "--log", "mlflow"]) == 2
+    assert capsys.readouterr().err.endswith("; `pip install 'reslab[track]'` installs them\n")
+    assert [path.name for path in out.rglob("*")] == (["run.yaml"] if resumed else [])

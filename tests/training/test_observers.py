@@ -1,14 +1,17 @@
 import dataclasses
 import inspect
+from pathlib import Path
 
 import pytest
 from torch import nn
 
 from reslab.runs.history import EpochRecord
 from reslab.training.observers import (
+    EndRecord,
     Forecast,
     NullObserver,
     Observer,
+    StartRecord,
     StepRecord,
     clock,
     describe_forecast,
@@ -37,20 +40,25 @@ EPOCH = EpochRecord(
     seconds=1.0,
     images_per_second=10.0,
 )
+START = StartRecord(folder=Path("run"), settings={}, step=0, history=(), warn=print)
+END = EndRecord(status="failed", reason="as planned", step=8, metrics={})
 
 
 def test_the_null_observer_takes_every_event_and_says_nothing(capsys):
     observer = NullObserver()
+    assert observer.on_start(START) is None
     assert observer.on_forecast(FORECAST) is None
     assert observer.on_warning("text") is None
     assert observer.on_step(STEP) is None
     assert observer.on_epoch(EPOCH, nn.Identity(), True) is None
+    assert observer.on_end(END) is None
     assert capsys.readouterr() == ("", "")
 
 
 def test_the_null_observer_has_every_method_of_an_observer():
     methods = {name for name in vars(Observer) if name.startswith("on_")}
-    assert methods == {"on_forecast", "on_warning", "on_step", "on_epoch"}
+    events = ("start", "forecast", "warning", "step", "epoch", "end")
+    assert methods == {f"on_{event}" for event in events}
     for name in methods:
         wanted, found = (
             inspect.signature(getattr(kind, name)) for kind in (Observer, NullObserver)

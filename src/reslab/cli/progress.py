@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from torch import nn
 
 from reslab.runs.history import EpochRecord
-from reslab.training.observers import Forecast, StepRecord, describe_forecast
+from reslab.training.observers import Forecast, NullObserver, StepRecord, describe_forecast
 from reslab.wording import clock, loss_text
 
 PLAIN_EVERY = 100
@@ -38,7 +38,7 @@ def total(number: int, record: StepRecord) -> str:
     return f"~{number}" if record.is_limited else str(number)
 
 
-class PlainProgress:
+class PlainProgress(NullObserver):
     """A line for every hundredth step and every epoch."""
 
     def __init__(self) -> None:

@@ -12,16 +12,17 @@ from cyclopts import App, Parameter
 
 from reslab.cli.arguments import Json
 from reslab.cli.asked import Asked, settings_help
-from reslab.cli.output import accuracy, percent, print_json, print_line, print_table, warn
+from reslab.cli.folds import cross_validate, resume_folds
+from reslab.cli.output import accuracy, print_json, print_line, warn
 from reslab.errors import UserError
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
+from reslab.tracking.catalog import TRACKERS, find_tracker
 from reslab.wording import counted, quoted
 from reslab.workbench.folds import is_cross_validation
 from reslab.workbench.stored import has_finished, open_run
 
 if TYPE_CHECKING:
-    from reslab.workbench.folds import CrossValidation
     from reslab.workbench.run import Run
 
 
@@ -49,18 +50,28 @@ def train(
         ),
     ] = False,
     resume: Annotated[
-        Path | None, Parameter(help="go on with a run that was interrupted; takes --root at most")
+        Path | None, Parameter(help="go on with a run that was interrupted; takes --root and --log")
     ] = None,
+    log: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="",
+            show_default=False,
+            help=f"log to a tracker: {', '.join(t.name for t in TRACKERS)}; may be given again and "
+            "again; needs reslab[track]",
+        ),
+    ] = (),
     json: Json = False,
 ) -> None:
     """Train, test and report a residual net."""
     began = time.perf_counter()
     asked = asked or Asked()
+    names = tuple(dict.fromkeys(find_tracker(name).name for name in log))
     if resume is not None:
         given = asked.given()
         others = {"out": out, "folds": folds, "print-config": print_config}
         given += [name for name, value in others.items() if value]
-        _resume(resume, given, asked.root, json, began)
+        _resume(resume, given, asked.root, names, json=json, began=began)
         return
     if folds is not None:
         asked = replace(asked, set_=(*asked.set_, f"data.folds={folds}"))
@@ -69,18 +80,28 @@ def train(
         _print_config(spec, json)
         return
     if spec.data.folds is not None and spec.data.fold is None:
-        _print_folds(_cross_validate(spec, out), json)
+        cross_validate(spec, out, names, json=json)
         return
     # Only now, so that mistakes in the settings are told without waiting for torch.
     from reslab.cli.progress import make_progress
+    from reslab.tracking.tracker import tracker
     from reslab.workbench.train import train as run_training
 
+    trackers = [tracker(name) for name in names]
     with make_progress() as progress:
-        run = run_training(spec, out=out, observers=[progress], began=began)
+        run = run_training(spec, out=out, observers=[progress, *trackers], began=began)
     _print_run(run, json)
 
 
-def _resume(path: Path, given: Sequence[str], root: str | None, json: bool, began: float) -> None:
+def _resume(
+    path: Path,
+    given: Sequence[str],
+    root: str | None,
+    log: Sequence[str],
+    *,
+    json: bool,
+    began: float,
+) -> None:
     if odd := sorted(set(given) - {"root"}):
         raise UserError(
             f"a run that is resumed keeps its settings: --{odd[0]} cannot be given",
@@ -88,62 +109,19 @@ def _resume(path: Path, given: Sequence[str], root: str | None, json: bool, bega
             f"{quoted(path / 'run.yaml')} and what you want changed",
         )
     if is_cross_validation(path):
-        _print_folds(_resume_folds(path, root), json)
+        resume_folds(path, root, log, json=json)
         return
     if has_finished(open_run(path)):
         warn(f"{path} has finished already")
     # Only now, so that a mistake is told without waiting for torch.
     from reslab.cli.progress import make_progress
+    from reslab.tracking.tracker import tracker
     from reslab.workbench.resume import resume
 
+    trackers = [tracker(name) for name in log]
     with make_progress() as progress:
-        run = resume(path, root=root, observers=[progress], began=began)
+        run = resume(path, root=root, observers=[progress, *trackers], began=began)
     _print_run(run, json)
-
-
-def _cross_validate(spec: RunSpec, out: Path | None) -> CrossValidation:
-    from reslab.cli.progress import make_progress
-    from reslab.workbench.cross_validate import cross_validate
-
-    with make_progress() as progress:
-        return cross_validate(spec, out=out, observers=[progress], tell=progress.write)
-
-
-def _resume_folds(path: Path, root: str | None) -> CrossValidation:
-    from reslab.cli.progress import make_progress
-    from reslab.workbench.cross_validate import resume_folds
-
-    with make_progress() as progress:
-        return resume_folds(path, root=root, observers=[progress], tell=progress.write)
-
-
-def _print_folds(found: CrossValidation, json: bool) -> None:
-    summary = found.summary
-    if json:
-        print_json({"run": str(found.path), **summary})
-        return
-    print_table(
-        ("fold", "accuracy", "macro-F1", "images", "trained on", "best epoch"),
-        [
-            (
-                str(score["fold"]),
-                percent(score["top1"]),
-                f"{score['macro_f1']:.4f}",
-                f"{score['n']:,}",
-                f"{score['train_images']:,}",
-                str(score["best_epoch"]),
-            )
-            for score in summary["scores"]
-        ],
-    )
-    print_line(
-        f"accuracy of {summary['folds']} folds {100 * summary['top1_mean']:.2f} ± "
-        f"{100 * summary['top1_sd']:.2f} % (mean ± sd), macro-F1 {summary['macro_f1_mean']:.4f} ± "
-        f"{summary['macro_f1_sd']:.4f}"
-    )
-    if test := summary["final"]["test"]:
-        print_line(f"test accuracy {accuracy(test['best'])}, final net, best weights")
-    print_line(str(found.path))
 
 
 def train_json(run: Run) -> dict[str, Any]:

@@ -36,6 +36,7 @@ MISTAKES_DATA = "mistakes.npz"
 REPORT = "report.html"
 CALIBRATION = "calibration.json"
 CONFIDENCE = "confidence.png"
+TRACKING = "tracking.json"
 
 
 @dataclass(frozen=True)

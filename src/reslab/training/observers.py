@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from torch import nn
 
 from reslab.runs.history import EpochRecord
 from reslab.wording import clock, counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartRecord:
+    """Where a training begins, or goes on.
+
+    Attributes:
+        folder: of the run, which exists.
+        settings: what run.yaml holds, section by section.
+        step: optimiser steps made before; 0 where it begins.
+        history: the epochs that had ended before.
+        warn: tells all observers something, as ``on_warning`` hears it.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    step: int
+    history: tuple[EpochRecord, ...]
+    warn: Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndRecord:
+    """What became of a training.
+
+    Attributes:
+        status: finished once test and report are there too; interrupted by a signal; or failed.
+        reason: what ended it, in a sentence; "" where it has finished.
+        step: optimiser steps made.
+        metrics: what metrics.json holds; empty where it could not be written or read.
+    """
+
+    status: Literal["finished", "interrupted", "failed"]
+    reason: str
+    step: int
+    metrics: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +127,9 @@ def warn(observers: Iterable[Observer], text: str) -> None:
 class Observer(Protocol):
     """Implement what you need to know; ``NullObserver`` has all of it doing nothing."""
 
+    def on_start(self, record: StartRecord) -> None:
+        """Before all else, once the run's folder is there."""
+
     def on_forecast(self, forecast: Forecast) -> None:
         """Before the first step."""
 
@@ -102,9 +142,15 @@ class Observer(Protocol):
     def on_warning(self, text: str) -> None:
         """Something that whoever trains should know, such as a step that was left out."""
 
+    def on_end(self, record: EndRecord) -> None:
+        """Once, after all else, whatever ended the training."""
+
 
 class NullObserver:
     """Watches without a word; a base for observers that need one event only."""
+
+    def on_start(self, record: StartRecord) -> None:
+        """Do nothing."""
 
     def on_forecast(self, forecast: Forecast) -> None:
         """Do nothing."""
@@ -116,4 +162,7 @@ class NullObserver:
         """Do nothing."""
 
     def on_warning(self, text: str) -> None:
+        """Do nothing."""
+
+    def on_end(self, record: EndRecord) -> None:
         """Do nothing."""

@@ -11,13 +11,13 @@ from reslab.models.weights import weights_to_bytes
 from reslab.runs.files import write_atomically
 from reslab.runs.folder import HISTORY, LOG, RunFolder
 from reslab.runs.history import EpochRecord, format_history
-from reslab.training.observers import Forecast, StepRecord, describe_forecast
+from reslab.training.observers import Forecast, NullObserver, StepRecord, describe_forecast
 from reslab.wording import loss_text
 
 LOG_EVERY = 100
 
 
-class Recorder:
+class Recorder(NullObserver):
     """Keeps history, log and weights on disk, whole after every epoch.
 
     Args:

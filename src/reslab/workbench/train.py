@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from reslab.data.source import DataSource
-from reslab.engine.memory import peak_bytes
 from reslab.engine.runtime import Runtime
-from reslab.errors import Interrupted, StorageError, UserError
+from reslab.errors import Interrupted, UserError
 from reslab.evaluation.metrics import compute_metrics
 from reslab.inference.eager import compute_logits
 from reslab.models.resnet import ResNet
@@ -27,11 +25,11 @@ from reslab.runs.folder import ENVIRONMENT, METRICS, RunFolder, check_free, run_
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
-from reslab.training.fit import FitResult, Judged, StopRequestedError, Validate, fit
-from reslab.training.observers import Observer, warn
+from reslab.training.fit import Judged, StopRequestedError, Validate, fit
+from reslab.training.observers import Observer, StartRecord, warn
 from reslab.training.saver import Saver
-from reslab.training.state import TrainingState
 from reslab.wording import resume_command
+from reslab.workbench.ending import end_told, spent, summary, word_of_failure
 from reslab.workbench.evaluate import evaluate_run
 from reslab.workbench.forecast import Ready, make_ready
 from reslab.workbench.recorder import Recorder
@@ -48,9 +46,6 @@ from reslab.workbench.stopping import raise_on_signals, stop_on_signals
 
 # Pictures and page, rounded up.
 _REPORT_BYTES = 2**22
-
-# Share of a limit of time by which a run may pass it without a word.
-_BEYOND = 0.02
 
 
 def train(
@@ -70,7 +65,7 @@ def train(
         spec: what to run; None: the recipe ``fast`` on the bundled digits.
         data: a data set of one's own, or a name, in place of the one that the spec names.
         out: the run's folder, new or empty; None: a new one under ``runs``.
-        observers: told of steps and epochs.
+        observers: told of steps and epochs; ``reslab.tracker`` makes some that log.
         began: reading of ``time.perf_counter`` that a limit of time counts from; None: now.
 
     Raises:
@@ -139,7 +134,20 @@ def carry_out(
         facts = {**checkpoint.facts, "settings": settings}
         checkpoints.save(replace(checkpoint, facts=facts))
 
-    with raise_on_signals(), _word_of_failure(recorder, stepper.state, checkpoints):
+    start = StartRecord(
+        folder=folder.path,
+        settings=settings,
+        step=stepper.state.step,
+        history=tuple(stepper.state.history),
+        warn=partial(warn, watching),
+    )
+    with (
+        raise_on_signals(),
+        end_told(watching, folder, stepper.state),
+        word_of_failure(recorder, stepper.state, checkpoints),
+    ):
+        for observer in watching:
+            observer.on_start(start)
         for text in (*warnings, *ready.warnings):
             warn(watching, text)
         for observer in watching:
@@ -161,16 +169,16 @@ def carry_out(
             recorder.save_weights(
                 stepper.state.judged, is_best=without_validation or not result.history
             )
-            folder.write_json(METRICS, _summary("interrupted", result))
+            folder.write_json(METRICS, summary("interrupted", result))
             raise Interrupted(
                 f"interrupted at step {result.steps}; go on with {resume_command(folder.path)}"
             )
-        folder.write_json(METRICS, _summary("trained", result))
+        folder.write_json(METRICS, summary("trained", result))
         _conclude(run, prepared.source)
         draw_run(run)
         # Said last, when nothing is missing: a run that has finished is not resumed.
         folder.write_json(
-            METRICS, {**run.metrics, **_spent(ready, started, watching), "status": "finished"}
+            METRICS, {**run.metrics, **spent(ready, started, watching), "status": "finished"}
         )
         checkpoints.keep_newest()
         recorder.log("finished")
@@ -190,62 +198,6 @@ def _conclude(run: Run, source: DataSource) -> None:
         opened_by="train",
     )
     store_evaluation(run, evaluation)
-
-
-def _spent(ready: Ready, started: float, watching: Sequence[Observer]) -> dict[str, Any]:
-    """What was foretold and what it took; a limit of time that was not kept is told."""
-    now = time.perf_counter()
-    spent: dict[str, Any] = {
-        "forecast": {"seconds": ready.forecast.seconds, "peak_bytes": ready.forecast.peak_bytes},
-        "took": {"seconds": now - started, "peak_bytes": peak_bytes()},
-    }
-    limit = ready.prepared.run.training.time_limit
-    if limit is not None and ready.ends_at is not None:
-        beyond = now - ready.ends_at
-        spent["beyond_limit_seconds"] = max(0.0, beyond)
-        if beyond > _BEYOND * limit:
-            text = (
-                f"the limit of time was exceeded by {beyond:.1f} s: steps, test or report were "
-                "slower than in the rehearsal"
-            )
-            warn(watching, text)
-    return spent
-
-
-@contextmanager
-def _word_of_failure(
-    recorder: Recorder, state: TrainingState, checkpoints: Checkpoints
-) -> Iterator[None]:
-    """Leave word in the folder of what ended a training, where training itself did not."""
-    folder = recorder.folder
-    try:
-        yield
-    except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt | Interrupted)
-        # A full disk may be the reason, and must not hide it.
-        with suppress(UserError):
-            own = {
-                "epochs": len(recorder.history),
-                "steps": state.step,
-                "left_out_steps": state.left_out,
-            }
-            metrics = own | folder.read_metrics()
-            if metrics.get("status") != "interrupted":
-                status = "interrupted" if stopped else "failed"
-                folder.write_json(METRICS, {**metrics, "status": status, "reason": str(error)})
-            recorder.log(str(error) or type(error).__name__)
-        go_on = f"go on with {resume_command(folder.path)}"
-        if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(f"interrupted; {go_on}") from error
-        if isinstance(error, StorageError):
-            kept = checkpoints.newest_step()
-            there = "no checkpoint was written yet" if kept is None else f"that of {kept} is kept"
-            raise StorageError(
-                f"{error.what} after step {state.step}",
-                received=error.received,
-                remedy=f"{there}; make room or allow writing there, then {go_on}",
-            ) from error
-        raise
 
 
 def room_needed(model: nn.Module, run: ResolvedRun) -> int:
@@ -295,18 +247,3 @@ def validator(
         return Judged(metrics.loss, metrics.top1, metrics.macro_f1)
 
     return validate
-
-
-def _summary(status: str, result: FitResult) -> dict[str, Any]:
-    return {
-        "status": status,
-        "epochs": len(result.history),
-        "steps": result.steps,
-        "left_out_steps": result.left_out,
-        "stopped_early": result.stopped_early,
-        "cuts": [cut._asdict() for cut in result.cuts],
-        "best_epoch": result.best_epoch,
-        "train_seconds": result.seconds,
-        "compile_seconds": result.compile_seconds,
-        "images_per_second": result.images_per_second,
-    }
