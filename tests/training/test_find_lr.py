@@ -5,6 +5,7 @@ import torch
 
 from reslab.errors import UserError
 from reslab.spec.optimizers import AdamW
+from reslab.spec.schedules import Constant, OneCycle
 from reslab.training.find_lr import LrSweep, sweep_learning_rate
 from reslab.training.fit import fit
 from reslab.training.state import copies
@@ -52,15 +53,23 @@ def test_the_average_is_freed_of_its_start():
     assert sweep.smoothed[0] == pytest.approx(sweep.losses[0])
 
 
-def test_the_steepest_fall_before_the_least_is_suggested():
+@pytest.mark.parametrize("warm", [False, True])
+def test_the_steepest_fall_or_the_least_is_suggested(warm):
     rates = tuple(10 ** (-4 + i / 10) for i in range(40))
     # Falls gently, then steeply around the 25th, is least at the 30th, and falls again later.
     smoothed = tuple(
         2.0 - 0.01 * i - (0.5 if i >= 25 else 0) + (0.3 if i > 30 else 0) - (0.2 if i > 36 else 0)
         for i in range(40)
     )
-    sweep = LrSweep(rates=rates, losses=smoothed, smoothed=smoothed)
-    assert sweep.suggestion in rates[24:26]
+    sweep = LrSweep(rates=rates, losses=smoothed, smoothed=smoothed, warms_up=warm)
+    assert sweep.steepest in rates[24:26]
+    assert sweep.least == rates[30]
+    assert sweep.suggestion == (sweep.least if warm else sweep.steepest)
+
+
+@pytest.mark.parametrize(("schedule", "warm"), [(OneCycle(), True), (Constant(), False)])
+def test_a_warm_up_is_seen(schedule, warm):
+    assert sweep_learning_rate(start(schedule=schedule), steps=20).warms_up is warm
 
 
 @pytest.mark.parametrize(

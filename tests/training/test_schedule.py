@@ -10,7 +10,22 @@ from torch.optim import lr_scheduler
 
 from reslab.spec.schedules import Constant, Cosine, MultiStep, OneCycle, Step
 from reslab.training import schedule as module
-from reslab.training.schedule import learning_rate
+from reslab.training.schedule import learning_rate, warms_up
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warm"),
+    [
+        (OneCycle(), True),
+        (OneCycle(start=0.999999), True),
+        (Constant(), False),
+        (Cosine(warmup_epochs=0.5), True),
+        (Step(), False),
+    ],
+)
+def test_those_that_begin_below_their_rate_warm_up(schedule, warm):
+    assert warms_up(schedule) is warm
+    assert (rates(schedule, epochs=4, steps=5)[0] < 1.0) is warm
 
 
 def rates(schedule, *, epochs, steps, peak=1.0):

@@ -51,4 +51,9 @@ def find_lr(
         f"best, {len(sweep.rates)} steps up to rate {sweep.rates[-1]:.2g}"
     )
     print_line(f"as it is the peak rate is {usual:.3g}")
-    print_line(f"suggested: --lr {sweep.suggestion:.2g}")
+    why = (
+        "where the loss is least, since the schedule warms up to it"
+        if sweep.warms_up
+        else "where the loss falls most steeply, since the schedule begins with it"
+    )
+    print_line(f"suggested: --lr {sweep.suggestion:.2g}, {why}")

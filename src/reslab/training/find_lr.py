@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from reslab.errors import UserError
+from reslab.training.schedule import warms_up
 from reslab.training.stepper import Stepper
 
 # Share of the smoothed loss that a step leaves.
@@ -26,17 +27,36 @@ class LrSweep:
         rates: learning rate of each step, rising.
         losses: loss of each step's batch, before its update.
         smoothed: running average of the losses, freed of its start.
+        warms_up: whether the training rises to its rate slowly.
     """
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
     smoothed: tuple[float, ...]
+    warms_up: bool
 
     @property
     def suggestion(self) -> float:
+        """A rate for the training.
+
+        One that begins with its rate needs it where the loss falls most steeply. One that warms
+        up to it has a net by then that bears more, up to where the loss is least (Smith, arXiv
+        1506.01186, whose upper bound of a cycle that is).
+        """
+        return self.least if self.warms_up else self.steepest
+
+    @property
+    def least(self) -> float:
+        """The rate at which the smoothed loss is least."""
+        return self.rates[self._lowest()]
+
+    @property
+    def steepest(self) -> float:
         """The rate at which the smoothed loss falls most steeply, before it is least."""
-        end = min(range(_EARLY, len(self.smoothed)), key=self.smoothed.__getitem__)
-        return self.rates[min(range(_EARLY, max(end, _EARLY + 1)), key=self._slope)]
+        return self.rates[min(range(_EARLY, max(self._lowest(), _EARLY + 1)), key=self._slope)]
+
+    def _lowest(self) -> int:
+        return min(range(_EARLY, len(self.smoothed)), key=self.smoothed.__getitem__)
 
     def _slope(self, i: int) -> float:
         """Of the smoothed loss over the rate's logarithm, from the step before to the one after."""
@@ -100,4 +120,9 @@ def sweep_learning_rate(
             expected=f"more than {_EARLY}",
             remedy="begin at a lower rate",
         )
-    return LrSweep(rates=tuple(rates), losses=tuple(losses), smoothed=tuple(smoothed))
+    return LrSweep(
+        rates=tuple(rates),
+        losses=tuple(losses),
+        smoothed=tuple(smoothed),
+        warms_up=warms_up(stepper.training.schedule),
+    )

@@ -25,6 +25,13 @@ def learning_rate(
     return peak * _share(schedule, step, total_steps, steps_per_epoch)
 
 
+def warms_up(schedule: ScheduleSpec) -> bool:
+    """Whether it rises to its full rate, instead of beginning with it."""
+    if isinstance(schedule, OneCycle):
+        return schedule.start < 1
+    return schedule.warmup_epochs > 0
+
+
 def _share(schedule: ScheduleSpec, step: float, total_steps: int, steps_per_epoch: int) -> float:
     if isinstance(schedule, OneCycle):
         return _one_cycle(schedule, step, total_steps)
