@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reslab.spec.recipes import recipe
     from reslab.spec.run import RunSpec
     from reslab.tracking.tracker import tracker
+    from reslab.workbench.cross_validate import cross_validate, resume_folds
     from reslab.workbench.resume import resume
     from reslab.workbench.run import Run, load_run
     from reslab.workbench.train import train
@@ -35,11 +36,13 @@ __all__ = [
     "TrainingDiverged",
     "UserError",
     "create_model",
+    "cross_validate",
     "list_models",
     "load_run",
     "load_weights",
     "recipe",
     "resume",
+    "resume_folds",
     "tracker",
     "train",
 ]
@@ -55,11 +58,13 @@ _HOMES = {
     "TrainingDiverged": "reslab.errors",
     "UserError": "reslab.errors",
     "create_model": "reslab.models.create",
+    "cross_validate": "reslab.workbench.cross_validate",
     "list_models": "reslab.models.create",
     "load_run": "reslab.workbench.run",
     "load_weights": "reslab.models.pretrained",
     "recipe": "reslab.spec.recipes",
     "resume": "reslab.workbench.resume",
+    "resume_folds": "reslab.workbench.cross_validate",
     "tracker": "reslab.tracking.tracker",
     "train": "reslab.workbench.train",
 }

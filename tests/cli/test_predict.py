@@ -86,7 +86,7 @@ def test_one_bad_image_does_not_hide_the_others(
 @pytest.fixture
 def calibrated(trained: reslab.Run, tiny_source: reslab.ArraySource, tmp_path: Path) -> reslab.Run:
     own = reslab.load_run(shutil.copytree(trained.path, tmp_path / "calibrated"))
-    calibrate_run(own, Target("coverage", 0.5), source=tiny_source)
+    calibrate_run(own, Target("coverage", 0.5), data=tiny_source)
     return own
 
 

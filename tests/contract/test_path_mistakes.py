@@ -234,7 +234,7 @@ def test_damaged_run(
     if spoil is delete and file in ("metrics.json", "mistakes.npz", "calibration.json"):
         pytest.skip("a run without them has not ended or was not calibrated: no mistake")
     if file == "calibration.json":
-        calibrate_run(reslab.load_run(own_run), Target("coverage", 0.5), source=tiny_source)
+        calibrate_run(reslab.load_run(own_run), Target("coverage", 0.5), data=tiny_source)
     spoil(own_run / file)
     more = (picture,) if command == "predict" else ()
     complaint(capsys, tmp_path, command, own_run, *more)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from reslab.data.split import split_train
@@ -108,12 +108,11 @@ def rounds(folds, **options):
 
 
 @given(problems(), st.integers(2, 5), st.integers(0, 2**32 - 1), st.booleans())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
 def test_folds_are_disjoint_complete_and_stratified(problem, folds, seed, validates):
     labels, _ = problem
     rarest = np.bincount(labels).min()
-    if rarest < 2 * folds:  # so that validation can be drawn of what is left
-        return
+    assume(rarest >= 2 * folds)  # so that validation can be drawn of what is left
     classes = len(np.unique(labels))
     options = {"labels": labels, "seed": seed, "validation": classes if validates else 0}
     parts = rounds(folds, **options)
@@ -169,3 +168,21 @@ def test_folds_that_cannot_be_drawn_are_refused(options, told):
 def test_validation_of_a_single_group_is_refused():
     with pytest.raises(UserError, match="expected at least 2 groups"):
         split(validation=20, groups_N=np.zeros(100, np.int64))
+
+
+@pytest.mark.parametrize("count", [3, 10, 50, 80, 95])
+def test_validation_by_group_is_as_large_as_asked_for(count):
+    """Also where a class is rare, or more than half is asked for."""
+    labels = np.r_[np.zeros(97, np.int64), np.ones(3, np.int64)]
+    found = []
+    for seed in range(5):
+        try:
+            part = split(labels, validation=count, groups_N=np.arange(100), seed=seed)
+        except UserError as error:  # all three of the rare class may be drawn
+            assert "all images of class 1" in str(error)
+        else:
+            found.append(len(part.validation))
+    assert all(abs(size - count) <= 5 for size in found)
+    assert found or count > 50
+    with pytest.raises(UserError, match="1 to 99 images, received 100 groups, and 500"):
+        split(labels, validation=500, groups_N=np.arange(100))

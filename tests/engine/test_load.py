@@ -42,21 +42,14 @@ def test_a_clock_that_reads_backwards_tells_of_nobody(monkeypatch: pytest.Monkey
     assert load(monkeypatch, others=-0.5).others() == 0.0
 
 
-def test_a_neighbour_is_seen_and_own_work_is_not() -> None:
+def test_a_neighbour_is_seen() -> None:
     command = "import time; end = time.time() + 30\nwhile time.time() < end: pass"
-    quiet = Load()
-    until = time.perf_counter() + 1.0
-    while time.perf_counter() < until:
-        sum(range(1000))
-    before = quiet.others()
     with subprocess.Popen([sys.executable, "-c", command]) as neighbour:
         try:
-            crowded = Load()
+            load = Load()
             time.sleep(2.0)
-            now = crowded.others()
+            others = load.others()
         finally:
             neighbour.kill()
-    # Tests may share the machine: all that a neighbour can add is what was free before.
-    cpus = os.cpu_count() or 1
-    assert now > 0.2
-    assert 0.0 <= before <= cpus
+    # However many share the machine, one that never rests gets a good part of a CPU.
+    assert 0.1 < others <= (os.cpu_count() or 1)

@@ -43,7 +43,7 @@ def test_only_validation_images_are_read_and_only_two_files_written(
     own: reslab.Run, tiny_source: reslab.ArraySource
 ) -> None:
     before = snapshot(own.path)
-    calibration = calibrate_run(own, HALF, source=Closed(tiny_source))
+    calibration = calibrate_run(own, HALF, data=Closed(tiny_source))
     after = snapshot(own.path)
     assert after.keys() - before.keys() == {"calibration.json", "confidence.png"}
     assert {name: after[name] for name in before} == before
@@ -54,7 +54,7 @@ def test_only_validation_images_are_read_and_only_two_files_written(
 def test_the_temperature_is_that_of_the_validation_logits(
     own: reslab.Run, tiny_source: reslab.ArraySource
 ) -> None:
-    calibration = calibrate_run(own, HALF, use="last", source=tiny_source)
+    calibration = calibrate_run(own, HALF, use="last", data=tiny_source)
     scored = evaluate_run(own, split="val", uses=("last",), source=tiny_source)
     logits_NK, labels_N = scored.scored[0].logits_NK, scored.images.labels_N
     assert calibration.temperature == fit_temperature(logits_NK, labels_N)
@@ -63,9 +63,9 @@ def test_the_temperature_is_that_of_the_validation_logits(
 
 
 def test_calibrating_again_replaces(own: reslab.Run, tiny_source: reslab.ArraySource) -> None:
-    calibrate_run(own, HALF, source=tiny_source)
+    calibrate_run(own, HALF, data=tiny_source)
     (own.path / "calibration.json").write_text("damaged")
-    again = calibrate_run(own, Target("coverage", 1.0), source=tiny_source)
+    again = calibrate_run(own, Target("coverage", 1.0), data=tiny_source)
     assert own.calibration == again
     assert (again.threshold, again.chosen.coverage) == (0, 1)
     assert [p.name for p in own.path.glob("calibration*")] == ["calibration.json"]
@@ -74,9 +74,9 @@ def test_calibrating_again_replaces(own: reslab.Run, tiny_source: reslab.ArraySo
 def test_the_same_run_gives_the_same_bytes(
     own: reslab.Run, tiny_source: reslab.ArraySource
 ) -> None:
-    calibrate_run(own, HALF, source=tiny_source)
+    calibrate_run(own, HALF, data=tiny_source)
     first = snapshot(own.path)
-    calibrate_run(own, HALF, source=tiny_source)
+    calibrate_run(own, HALF, data=tiny_source)
     assert snapshot(own.path) == first
 
 
@@ -84,13 +84,13 @@ def test_a_run_that_was_interrupted_can_be_calibrated(
     own: reslab.Run, tiny_source: reslab.ArraySource
 ) -> None:
     (own.path / "metrics.json").write_text('{"status": "interrupted"}')
-    assert calibrate_run(own, HALF, source=tiny_source).chosen.accepted > 0
+    assert calibrate_run(own, HALF, data=tiny_source).chosen.accepted > 0
 
 
 def refused(own: reslab.Run, source: reslab.ArraySource, target: Target = HALF) -> str:
     before = snapshot(own.path)
     with pytest.raises(UserError) as caught:
-        calibrate_run(own, target, source=source)
+        calibrate_run(own, target, data=source)
     assert snapshot(own.path) == before
     return str(caught.value)
 
@@ -137,7 +137,7 @@ def test_logits_that_are_no_numbers(own: reslab.Run, tiny_source: reslab.ArraySo
     spoil_classifier(own, float("nan"))
     before = snapshot(own.path)
     with pytest.raises(TrainingDiverged, match="not finite"):
-        calibrate_run(own, HALF, source=tiny_source)
+        calibrate_run(own, HALF, data=tiny_source)
     assert snapshot(own.path) == before
 
 
@@ -146,7 +146,7 @@ def test_a_calibrated_run_predicts_scaled_probabilities_of_the_same_classes(
 ) -> None:
     pixels = tiny_source.load_test().pixels_NCHW[:, 0]
     plain = own.predict(pixels)
-    calibration = calibrate_run(own, HALF, source=tiny_source)
+    calibration = calibrate_run(own, HALF, data=tiny_source)
     moved = reslab.load_run(shutil.move(own.path, tmp_path / "elsewhere"))
     scaled = moved.predict(pixels)
     assert moved.calibration == calibration

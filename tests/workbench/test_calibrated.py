@@ -25,7 +25,7 @@ def own(trained: reslab.Run, tiny_source: reslab.ArraySource, tmp_path: Path) ->
     """A calibrated run whose best and last weights differ."""
     run = reslab.load_run(shutil.copytree(trained.path, tmp_path / "my run"))
     change(run, "last")
-    calibrate_run(run, Target("coverage", 0.5), source=tiny_source)
+    calibrate_run(run, Target("coverage", 0.5), data=tiny_source)
     return run
 
 
@@ -70,7 +70,7 @@ def test_a_resumed_training_makes_it_stale_and_goes_on(
     with pytest.raises(reslab.Interrupted):
         reslab.train(spec, data=tiny_source, out=tmp_path / "run", observers=[Stop()])
     half = reslab.load_run(tmp_path / "run")
-    calibrate_run(half, Target("coverage", 0.5), use="last", source=tiny_source)
+    calibrate_run(half, Target("coverage", 0.5), use="last", data=tiny_source)
     run = reslab.resume(tmp_path / "run", data=tiny_source)
     assert run.status == "finished"
     assert "weights that have changed since" in (run.path / "report.html").read_text()

@@ -8,6 +8,7 @@ import pytest
 
 import reslab
 from reslab.errors import UserError
+from reslab.evaluation.paired import corrected_t_test
 from reslab.workbench.compare import compare_folds
 from reslab.workbench.cross_validate import cross_validate
 from reslab.workbench.folds import CrossValidation
@@ -34,9 +35,11 @@ def test_specifications_that_differ(
     found = compare_folds(learned, never, metric="loss")
     assert found.test.mean < 0
     assert found.shown
+    assert found.test.p is not None
     assert found.settings == {"training.lr": (0.05, 1e-8)}
     back = compare_folds(never, learned, metric="loss")
     assert back.test.mean == pytest.approx(-found.test.mean)
+    assert back.test.p == pytest.approx(found.test.p)
     assert back.scores == tuple((b, a) for a, b in found.scores)
 
 
@@ -47,6 +50,19 @@ def test_the_same_specification_twice(
     found = compare_folds(learned, again)
     assert (found.test.mean, found.test.p, found.shown) == (0.0, 1.0, False)
     assert found.settings == {}
+
+
+def test_the_larger_share_counts_both_ways_round(
+    learned: CrossValidation, tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    fewer = validate(tiny_source, tmp_path / "run", 0.01, limit=30)
+    assert fewer.summary["scores"][0]["train_images"] == 30
+    pairs = ((learned, fewer), (fewer, learned))
+    one, other = (compare_folds(*pair, metric="loss") for pair in pairs)
+    assert one.test.p == pytest.approx(other.test.p)
+    # 40 images score what was trained on 30.
+    expected = corrected_t_test([a - b for a, b in one.scores], 40 / 30)
+    assert one.test.p == pytest.approx(expected.p)
 
 
 @pytest.mark.parametrize(

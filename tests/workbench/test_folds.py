@@ -10,14 +10,19 @@ import pytest
 
 import reslab
 from reslab.errors import UserError
+from reslab.runs.files import locked
 from reslab.spec.text import format_document
 from reslab.workbench.folds import is_cross_validation, open_folds
+
+SOURCE = {"name": "digits", "fingerprint": "0" * 64}
 
 
 def write(path: Path, **changes: object) -> Path:
     path.mkdir()
     spec = reslab.recipe(data={"folds": 3}).model_dump(mode="json")
-    (path / "folds.yaml").write_text(format_document({"format": 1, **spec, **changes}))
+    (path / "folds.yaml").write_text(
+        format_document({"format": 1, "source": SOURCE, **spec, **changes})
+    )
     return path
 
 
@@ -35,6 +40,20 @@ def test_it_is_opened_without_torch(tmp_path: Path) -> None:
 def test_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected format 1, received 2"):
         open_folds(write(tmp_path / "run", format=2))
+
+
+def test_without_its_source_it_is_damaged(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is damaged"):
+        open_folds(write(tmp_path / "run", source=None))
+
+
+def test_before_its_end_it_is_running_or_not(tmp_path: Path) -> None:
+    found = open_folds(write(tmp_path / "run"))
+    assert found.status == "unfinished"
+    with locked(found.path):
+        assert found.status == "running"
+    (found.path / "summary.json").write_text("{}")
+    assert found.status == "finished"
 
 
 def test_what_is_none_is_told(trained: reslab.Run, tmp_path: Path) -> None:

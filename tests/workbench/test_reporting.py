@@ -90,7 +90,7 @@ def test_mirrored_digits_are_noted(tmp_path: Path) -> None:
 def test_a_calibration_is_drawn_from_the_folder_alone(
     own: reslab.Run, tiny_source: reslab.ArraySource
 ) -> None:
-    calibrate_run(own, Target("coverage", 0.5), source=tiny_source)
+    calibrate_run(own, Target("coverage", 0.5), data=tiny_source)
     picture = (own.path / "confidence.png").read_bytes()
     (own.path / "confidence.png").unlink()
     draw_run(own)
@@ -103,7 +103,7 @@ def test_a_calibration_is_drawn_from_the_folder_alone(
 def test_a_calibration_of_other_weights_is_noted_and_not_drawn(
     own: reslab.Run, tiny_source: reslab.ArraySource
 ) -> None:
-    calibrate_run(own, Target("coverage", 0.5), source=tiny_source)
+    calibrate_run(own, Target("coverage", 0.5), data=tiny_source)
     (own.path / "confidence.png").unlink()
     with own.folder.weights("best").open("ab") as file:
         file.write(b"more")

@@ -22,8 +22,9 @@ def made(
     tiny_source: reslab.ArraySource,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> reslab.Run:
-    out = tmp_path_factory.mktemp("runs") / "half"
-    return select_features(trained, out, data=tiny_source)
+    folder = tmp_path_factory.mktemp("runs")
+    own = reslab.load_run(shutil.copytree(trained.path, folder / "own"))
+    return select_features(own, folder / "half", data=tiny_source)
 
 
 def test_only_the_head_differs(made: reslab.Run, trained: reslab.Run) -> None:
@@ -40,7 +41,7 @@ def test_it_is_a_run_like_any_other(
     made: reslab.Run, tiny_source: reslab.ArraySource, tmp_path: Path
 ) -> None:
     assert made.status == "finished"
-    assert [o["by"] for o in made.folder.read_openings()] == ["select-features"]
+    assert [o["by"] for o in made.folder.read_openings()] == ["train", "select-features"]
     moved = reslab.load_run(shutil.copytree(made.path, tmp_path / "moved"))
     again = evaluate_run(moved, split="val", source=tiny_source)
     expected = made.folder.read_json("features.json")["val_accuracy"]["chosen"]
@@ -75,6 +76,32 @@ def test_mistakes_leave_nothing_behind(
     with pytest.raises(UserError, match="is not empty"):
         select_features(trained, trained.path, data=tiny_source)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_choosing_among_such_runs_leaves_a_trace(
+    trained: reslab.Run, tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    own = reslab.load_run(shutil.copytree(trained.path, tmp_path / "own"))
+    for keep in (8, 16):
+        select_features(own, tmp_path / str(keep), keep=keep, data=tiny_source)
+    assert [o["by"] for o in own.folder.read_openings()] == ["train", *["select-features"] * 2]
+    assert "opened 3 times" in (tmp_path / "16" / "report.html").read_text()
+
+
+def test_one_that_is_cut_short_leaves_no_run(
+    trained: reslab.Run,
+    tiny_source: reslab.ArraySource,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    own = reslab.load_run(shutil.copytree(trained.path, tmp_path / "own"))
+    monkeypatch.setattr("reslab.workbench.select_features.draw_run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        select_features(own, tmp_path / "half", data=tiny_source)
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
 def test_without_validation_the_penalty_is_as_usual(

@@ -47,7 +47,7 @@ def compare(
                 "scores": [list(pair) for pair in found.scores],
                 "difference": test.mean,
                 "sd": test.sd,
-                "interval": list(test.interval),
+                "interval": None if test.interval is None else list(test.interval),
                 "p": test.p,
                 "shown": found.shown,
                 "settings": {key: list(pair) for key, pair in found.settings.items()},
@@ -67,13 +67,18 @@ def compare(
             for fold, (a, b) in enumerate(found.scores, start=1)
         ],
     )
-    low, high = test.interval
-    print_line(
-        f"difference of {name} {scale * test.mean:+.{digits}f}{unit} (95 % interval "
-        f"{scale * low:+.{digits}f} to {scale * high:+.{digits}f}, p = {test.p:.3g}; t-test "
-        f"corrected for what {test.n} folds share, Nadeau and Bengio 2003)"
-    )
-    if found.shown:
+    text = f"difference of {name} {scale * test.mean:+.{digits}f}{unit}"
+    if test.interval is not None:
+        low, high = test.interval
+        text += (
+            f" (95 % interval {scale * low:+.{digits}f} to {scale * high:+.{digits}f}, "
+            f"p = {test.p:.3g}; t-test corrected for what {test.n} folds share, Nadeau and Bengio "
+            "2003)"
+        )
+    print_line(text)
+    if test.p is None:
+        print_line("it is the same in all folds, from which a t-test cannot conclude anything")
+    elif found.shown:
         higher = first if test.mean > 0 else second
         print_line(f"the {name} of {higher} is higher")
     else:

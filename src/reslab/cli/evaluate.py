@@ -25,16 +25,20 @@ def evaluate(
     /,
     *,
     split: Annotated[
-        Literal["test", "val", "fold"],
-        Parameter(help="which images; fold: those that cross-validation held out"),
-    ] = "test",
+        Literal["test", "val", "fold"] | None,
+        Parameter(
+            help="which images; fold: those that cross-validation held out, the default there; "
+            "elsewhere test"
+        ),
+    ] = None,
     use: Use = "best",
     data: Annotated[str | None, Parameter(help="another data set, with the same classes")] = None,
     root: Root = None,
     json: Json = False,
 ) -> None:
-    """Score a run on the test or validation split."""
-    open_run(run)
+    """Score a run on the test split, its validation or its fold."""
+    own: Literal["test", "fold"] = "fold" if open_run(run).spec.data.fold is not None else "test"
+    chosen = split or own
     # Only now, so that a mistake is told without waiting for torch.
     from reslab.evaluation.calibration import judge
     from reslab.workbench.calibrated import calibration_for
@@ -50,12 +54,12 @@ def evaluate(
         from reslab.data.catalog import open_source
 
         source = open_source(data, root)
-    # Of a run that was stopped before its own test, this is it.
-    may_be_own = data is None and split == "test" and "test" not in loaded.metrics
+    # Of a run that was stopped before it was scored, this is it.
+    may_be_own = data is None and chosen == own and own not in loaded.metrics
     with locked(loaded.path) if may_be_own else nullcontext():
-        result = evaluate_run(loaded, split=split, uses=(use,), source=source, root=root)
+        result = evaluate_run(loaded, split=chosen, uses=(use,), source=source, root=root)
         # Asked again: whoever held it before may have tested it.
-        if may_be_own and "test" not in loaded.metrics:
+        if may_be_own and own not in loaded.metrics:
             store_evaluation(loaded, result)
             if loaded.history:
                 draw_run(loaded)
@@ -64,7 +68,7 @@ def evaluate(
     confidence = judge(result.scored[0].logits_NK, result.images.labels_N, found.calibration)
     document: dict[str, Any] = {
         "run": str(loaded.path),
-        "split": split,
+        "split": chosen,
         "weights": use,
         **result.scored[0].metrics.to_json(),
         **confidence,
@@ -72,7 +76,7 @@ def evaluate(
     if json:
         print_json(document)
         return
-    print_line(f"{split} accuracy {accuracy(document)}, {use} weights")
+    print_line(f"{chosen} accuracy {accuracy(document)}, {use} weights")
     print_line(
         f"macro-F1 {document['macro_f1']:.4f}, top-5 {percent(document['top5'])}, loss "
         f"{document['loss']:.4f}"

@@ -13,31 +13,28 @@ if TYPE_CHECKING:
     from reslab.workbench.folds import CrossValidation
 
 
-def cross_validate(spec: RunSpec, out: Path | None, log: Sequence[str], *, json: bool) -> None:
-    """Cross-validate with progress, and print what came out."""
+def run_folds(
+    spec: RunSpec | None,
+    path: Path | None,
+    *,
+    out: Path | None = None,
+    root: str | None = None,
+    log: Sequence[str],
+    json: bool,
+    began: float,
+) -> None:
+    """Cross-validate, or go on with the cross-validation at ``path``, and print what came out."""
     from reslab.cli.progress import make_progress
     from reslab.tracking.tracker import tracker
-    from reslab.workbench import cross_validate as folds
+    from reslab.workbench.cross_validate import cross_validate, resume_folds
 
-    trackers = [tracker(name) for name in log]
     with make_progress() as progress:
-        found = folds.cross_validate(
-            spec, out=out, observers=[progress, *trackers], tell=progress.write
-        )
-    _print(found, json)
-
-
-def resume_folds(path: Path, root: str | None, log: Sequence[str], *, json: bool) -> None:
-    """Go on with a cross-validation, and print what came out."""
-    from reslab.cli.progress import make_progress
-    from reslab.tracking.tracker import tracker
-    from reslab.workbench import cross_validate as folds
-
-    trackers = [tracker(name) for name in log]
-    with make_progress() as progress:
-        found = folds.resume_folds(
-            path, root=root, observers=[progress, *trackers], tell=progress.write
-        )
+        observers, tell = [progress, *map(tracker, log)], progress.write
+        if spec is not None:
+            found = cross_validate(spec, out=out, observers=observers, tell=tell, began=began)
+        else:
+            assert path is not None
+            found = resume_folds(path, root=root, observers=observers, tell=tell)
     _print(found, json)
 
 

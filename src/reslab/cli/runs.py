@@ -12,8 +12,10 @@ from cyclopts import App, Parameter
 from reslab.cli.arguments import Json
 from reslab.cli.output import percent, print_json, print_line, print_table, warn
 from reslab.errors import UserError
-from reslab.runs.folder import HISTORY, SPEC
+from reslab.runs.files import is_leftover
+from reslab.runs.folder import FOLDS, HISTORY, SPEC
 from reslab.spec.text import flatten
+from reslab.workbench.folds import open_folds
 from reslab.workbench.stored import open_run
 
 # Settings that the table shows in a column.
@@ -43,8 +45,14 @@ def runs(
             f"there is no folder {folder}",
             remedy="`reslab train` makes it, or give the folder that holds your runs",
         )
-    found = [_describe(path.parent) for path in sorted(folder.glob(f"*/{SPEC}"))]
-    _mark_differences([r for r in found if r])
+    found = [
+        describe(path.parent)
+        for name, describe in ((SPEC, _describe), (FOLDS, _describe_folds))
+        for path in sorted(folder.glob(f"*/{name}"))
+        if not is_leftover(path.parent)
+    ]
+    # Those of a cross-validation stand with its folds.
+    _mark_differences([r for r in found if r and r["settings"]])
     rows = sorted((r for r in found if r), key=lambda r: -(r["top1"] or 0.0))
     if json:
         print_json({"runs": rows})
@@ -65,9 +73,12 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         "epochs": lambda r: str(r["epochs"]),
         "time": lambda r: "-" if r["train_seconds"] is None else f"{r['train_seconds']:.0f} s",
         "best": lambda r: "-" if r["top1"] is None else percent(r["top1"]),
-        "interval": lambda r: "" if r["top1"] is None else _ends(r["top1_interval"]),
+        "interval": lambda r: "" if r["top1_interval"] is None else _ends(r["top1_interval"]),
         "last": lambda r: "" if r["last_top1"] is None else percent(r["last_top1"]),
+        "scored on": lambda r: r["split"],
     }
+    if all(r["split"] == "test" for r in rows):
+        del columns["scored on"]
     if all(r["status"] == "finished" for r in rows):
         del columns["status"]
     print_table(tuple(columns), [tuple(cell(r) for cell in columns.values()) for r in rows])
@@ -102,7 +113,8 @@ def _describe(path: Path) -> dict[str, Any] | None:
     except UserError as error:
         warn(str(error))
         return None
-    test = metrics.get("test") or metrics.get("fold") or {}
+    split = "fold" if spec.data.fold is not None else "test"
+    test = metrics.get(split, {})
     best = test.get("best", {})
     settings = flatten(spec.model_dump(mode="json", exclude={"facts", "format", "seeds"}))
     return {
@@ -115,7 +127,34 @@ def _describe(path: Path) -> dict[str, Any] | None:
         "status": status,
         "epochs": epochs,
         "train_seconds": metrics.get("train_seconds"),
+        "split": split,
         "top1": best.get("top1"),
         "top1_interval": best.get("top1_interval"),
         "last_top1": test.get("last", {}).get("top1"),
+    }
+
+
+def _describe_folds(path: Path) -> dict[str, Any] | None:
+    """A cross-validation by the mean of its folds."""
+    try:
+        found = open_folds(path)
+        spec, summary = found.spec, found.summary if found.has_ended else {}
+    except UserError as error:
+        warn(str(error))
+        return None
+    scores = summary.get("scores", [])
+    return {
+        "run": str(path),
+        "data": found.source["name"],
+        "model": spec.model.name,
+        "recipe": spec.recipe,
+        "seed": spec.seeds.base,
+        "settings": {},
+        "status": found.status,
+        "epochs": spec.training.epochs,
+        "train_seconds": sum(score["seconds"] for score in scores) if scores else None,
+        "split": f"mean of {spec.data.folds} folds",
+        "top1": summary.get("top1_mean"),
+        "top1_interval": None,
+        "last_top1": None,
     }

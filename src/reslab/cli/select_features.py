@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from reslab.cli.arguments import Json, Root, RunPath, Use
 from reslab.cli.output import accuracy, percent, print_json, print_line, print_table, tell
 from reslab.errors import UserError
-from reslab.runs.folder import check_free
+from reslab.runs.folder import FEATURES, check_free
 from reslab.workbench.stored import open_run
 
 app = App(
@@ -43,7 +43,6 @@ def select_features(
     open_run(run)
     check_free(out)
     # Only now, so that a mistake is told without waiting for torch.
-    from reslab.workbench.reporting import FEATURES
     from reslab.workbench.run import load_run
     from reslab.workbench.select_features import select_features as select
 
@@ -76,8 +75,9 @@ def select_features(
 
 
 def _number(text: str) -> float:
+    """A whole number as an ``int``, all others as a ``float``."""
     try:
-        return float(text)
+        return int(text) if text.isdecimal() else float(text)
     except ValueError as error:
         raise UserError(
             "--keep cannot be used",

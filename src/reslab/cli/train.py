@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from reslab.cli.arguments import Json
 from reslab.cli.asked import Asked, settings_help
-from reslab.cli.folds import cross_validate, resume_folds
+from reslab.cli.folds import run_folds
 from reslab.cli.output import accuracy, print_json, print_line, warn
 from reslab.errors import UserError
 from reslab.spec.run import RunSpec
@@ -80,7 +80,7 @@ def train(
         _print_config(spec, json)
         return
     if spec.data.folds is not None and spec.data.fold is None:
-        cross_validate(spec, out, names, json=json)
+        run_folds(spec, None, out=out, log=names, json=json, began=began)
         return
     # Only now, so that mistakes in the settings are told without waiting for torch.
     from reslab.cli.progress import make_progress
@@ -109,7 +109,7 @@ def _resume(
             f"{quoted(path / 'run.yaml')} and what you want changed",
         )
     if is_cross_validation(path):
-        resume_folds(path, root, log, json=json)
+        run_folds(None, path, root=root, log=log, json=json, began=began)
         return
     if has_finished(open_run(path)):
         warn(f"{path} has finished already")
@@ -128,14 +128,14 @@ def train_json(run: Run) -> dict[str, Any]:
     """What ``train --json`` prints of a finished run."""
     metrics = run.metrics
     split = "fold" if run.spec.data.fold else "test"
-    test = metrics[split]
+    test = metrics.get(split, {})
     timing = ("epochs", "train_seconds", "compile_seconds", "images_per_second")
     return {
         "run": str(run.path),
         "split": split,
         "weights": "best",
-        **test["best"],
-        "last": test["last"],
+        **test.get("best", {}),
+        "last": test.get("last"),
         "best_epoch": metrics["best_epoch"],
         **{key: metrics[key] for key in timing},
     }
@@ -153,18 +153,24 @@ def _print_run(run: Run, json: bool) -> None:
         f"{metrics['train_seconds']:.1f} s, {metrics['images_per_second']:,.0f} images/s"
     )
     split, what = ("fold", "held-out") if run.spec.data.fold else ("test", "test")
-    scores = metrics[split]
-    print_line(f"{what} accuracy {accuracy(scores['last'])}, last weights")
-    print_line(
-        f"{what} accuracy {accuracy(scores['best'])}, best weights, epoch {metrics['best_epoch']}"
-    )
+    # A data set of one's own may have no test images.
+    if scores := metrics.get(split):
+        print_line(f"{what} accuracy {accuracy(scores['last'])}, last weights")
+        print_line(
+            f"{what} accuracy {accuracy(scores['best'])}, best weights, "
+            f"epoch {metrics['best_epoch']}"
+        )
     print_line(str(run.path))
 
 
 def _print_config(spec: RunSpec, json: bool) -> None:
-    from reslab.workbench.resolve import resolve
+    if spec.data.folds is not None and spec.data.fold is None:
+        # Each fold is decided apart.
+        resolved = spec.model_dump(mode="json")
+    else:
+        from reslab.workbench.resolve import resolve
 
-    resolved = resolve(spec).run.model_dump(mode="json")
+        resolved = resolve(spec).run.model_dump(mode="json")
     if json:
         print_json(resolved)
     else:

@@ -76,7 +76,8 @@ class ArraySource:
                     expected=f"shape {self._train.labels_N.shape}",
                     received=f"shape {groups.shape}",
                 )
-            numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+            # As text, which has an order whatever else the names are.
+            numbers = np.unique(groups.astype(str), return_inverse=True)[1].astype(np.int64)
             self._train = replace(self._train, groups_N=numbers)
         self._test = (
             None

@@ -43,3 +43,13 @@ def read_groups(path: str | Path, images: int) -> npt.NDArray[np.int64]:
             remedy="give an image that belongs to no other a name of its own",
         )
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def format_groups(groups_N: npt.NDArray[np.int64]) -> str:
+    r"""The numbers as a text that ``read_groups`` makes the same ones of.
+
+    >>> format_groups(np.array([0, 10, 2]))
+    '000000000\n000000010\n000000002\n'
+    """
+    # Of one width, since names are numbered in the order of their letters.
+    return "".join(f"{group:09d}\n" for group in groups_N.tolist())

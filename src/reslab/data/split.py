@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from reslab.errors import UserError
 
 Indices = npt.NDArray[np.intp]
 Labels = npt.NDArray[np.int64]
+
+# Parts of which validation takes some, where groups keep it from being drawn image by image.
+_PARTS = 20
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def split_train(
             are never divided between train, validation and fold. None: each is its own.
 
     Raises:
-        UserError: where a part could not hold every class, or nothing is left to train on.
+        UserError: where a part could not hold every class, or with groups what is trained on
+            does not.
     """
     pool = np.arange(len(labels_N))
     held_out = pool[:0]
@@ -66,17 +71,7 @@ def split_train(
     if groups_N is None or validation == 0:
         rest, judged = _draw(pool, labels_N, validation, seed, "data.validation")
     else:
-        # As many parts as make one of them about so large.
-        most = min(_most_parts(labels_N[pool], groups_N[pool]))
-        if most < 2:
-            raise UserError(
-                "data.validation cannot be drawn by class and group",
-                expected="at least 2 groups, and 2 images of each class",
-                received=str(most),
-                remedy="add images, or set data.validation=0",
-            )
-        parts = max(2, min(most, round(len(pool) / validation)))
-        rest, judged = _fold(pool, labels_N, groups_N, folds=parts, fold=1, seed=seed)
+        rest, judged = _draw_groups(pool, labels_N, groups_N, validation, seed)
     if groups_N is not None:
         _check_classes(labels_N, rest)
     if limit is not None and limit < len(rest):
@@ -96,16 +91,22 @@ def _fold(
     """The pool without a fold, and that, each fold with the pool's class proportions."""
     groups = None if groups_N is None else groups_N[pool]
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    splits = kind(n_splits=folds, shuffle=True, random_state=seed).split(
-        pool, labels_N[pool], groups
-    )
-    left, drawn = list(splits)[fold - 1]
+    with warnings.catch_warnings():
+        # Of classes rarer than there are parts, which groups cannot help.
+        warnings.filterwarnings("ignore", category=UserWarning)
+        splits = list(
+            kind(n_splits=folds, shuffle=True, random_state=seed).split(
+                pool, labels_N[pool], groups
+            )
+        )
+    left, drawn = splits[fold - 1]
     return pool[left], pool[drawn]
 
 
 def _check_folds(labels_N: Labels, folds: int, groups_N: Labels | None) -> None:
     """Refuse more folds than a class has images, or than there are groups."""
-    images, groups = _most_parts(labels_N, groups_N)
+    images = int(np.unique(labels_N, return_counts=True)[1].min())
+    groups = len(labels_N if groups_N is None else np.unique(groups_N))
     most, what = min((images, "images of the rarest class"), (groups, "groups"))
     if folds > most:
         raise UserError(
@@ -115,10 +116,28 @@ def _check_folds(labels_N: Labels, folds: int, groups_N: Labels | None) -> None:
         )
 
 
-def _most_parts(labels_N: Labels, groups_N: Labels | None) -> tuple[int, int]:
-    """Images of the rarest class, and groups: in more parts than either some would lack one."""
-    rarest = int(np.unique(labels_N, return_counts=True)[1].min())
-    return rarest, len(labels_N if groups_N is None else np.unique(groups_N))
+def _draw_groups(
+    pool: Indices, labels_N: Labels, groups_N: Labels, count: int, seed: int
+) -> tuple[Indices, Indices]:
+    """The pool without about so many images, and those, no group divided."""
+    groups = len(np.unique(groups_N[pool]))
+    if groups < 2 or not 0 < count < len(pool):
+        raise UserError(
+            f"data.validation cannot be drawn by group from {len(pool)} images",
+            expected=f"at least 2 groups, and 1 to {len(pool) - 1} images",
+            received=f"{groups} groups, and {count}",
+            remedy="set data.validation=0, or add groups",
+        )
+    # In as many parts as let some of them come near to the count.
+    parts = max(2, min(groups, max(_PARTS, round(len(pool) / count))))
+    taken = min(parts - 1, max(1, round(parts * count / len(pool))))
+    drawn = np.concatenate(
+        [
+            _fold(pool, labels_N, groups_N, folds=parts, fold=part, seed=seed)[1]
+            for part in range(1, taken + 1)
+        ]
+    )
+    return np.setdiff1d(pool, drawn), drawn
 
 
 def _check_classes(labels_N: Labels, rest: Indices) -> None:

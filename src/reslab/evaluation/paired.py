@@ -18,15 +18,16 @@ class PairedTest:
         n: folds.
         mean: of the differences.
         sd: their standard deviation.
-        interval: of the mean, at 95 %.
-        p: probability of a mean at least as far from 0 if there is no difference.
+        interval: of the mean, at 95 %; None where p is.
+        p: probability of a mean at least as far from 0 if there is no difference; None where all
+            differences are the same but not 0, from which a t-test cannot conclude anything.
     """
 
     n: int
     mean: float
     sd: float
-    interval: tuple[float, float]
-    p: float
+    interval: tuple[float, float] | None
+    p: float | None
 
 
 def corrected_t_test(differences: Sequence[float], test_share: float) -> PairedTest:
@@ -43,8 +44,8 @@ def corrected_t_test(differences: Sequence[float], test_share: float) -> PairedT
     n = len(differences)
     mean, sd = statistics.fmean(differences), statistics.stdev(differences)
     error = sd * math.sqrt(1 / n + test_share)
+    if sd == 0 and mean != 0:
+        return PairedTest(n=n, mean=mean, sd=sd, interval=None, p=None)
     half = float(stats.t.ppf(0.975, n - 1)) * error
-    # Where all differences are equal there is nothing to divide by.
-    without_spread = 1.0 if mean == 0 else 0.0
-    p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error > 0 else without_spread
+    p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error > 0 else 1.0
     return PairedTest(n=n, mean=mean, sd=sd, interval=(mean - half, mean + half), p=p)

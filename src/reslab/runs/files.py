@@ -154,7 +154,7 @@ def _try_lock(handle: int, kind: int, *, patience: float = 0.0) -> bool:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether it is a temporary file of ``write_atomically``, as a killed process leaves it."""
+    """Whether it is a temporary file or folder, as a killed process leaves it."""
     return path.name.startswith(".") and path.suffix == ".tmp"
 
 

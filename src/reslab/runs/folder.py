@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,11 @@ REPORT = "report.html"
 CALIBRATION = "calibration.json"
 CONFIDENCE = "confidence.png"
 TRACKING = "tracking.json"
+# Of a run with groups, their numbers as they were read; of one whose head sees some features
+# only, which; of a cross-validation, what was asked for.
+GROUPS = "groups.txt"
+FEATURES = "features.json"
+FOLDS = "folds.yaml"
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,8 @@ class RunFolder:
         Raises:
             UserError: where it holds something already or cannot be made.
         """
-        begin_folder(path, SPEC, spec)
         folder = cls(path)
-        folder.complete()
+        begin_folder(path, SPEC, spec, complete=folder.complete)
         return folder
 
     @classmethod
@@ -91,6 +95,11 @@ class RunFolder:
         if not there:
             raise UserError(
                 f"there is no run {path}", remedy="`reslab runs` lists those that there are"
+            )
+        if not whole and (path / FOLDS).is_file():
+            raise UserError(
+                f"{path} is a cross-validation, not a run",
+                remedy=f"give one of its runs, such as {path / 'final'}",
             )
         if not whole:
             raise UserError(
@@ -223,13 +232,16 @@ def _opening_in(line: str) -> dict[str, Any]:
     return {"by": "unknown", "line": line}
 
 
-def begin_folder(path: Path, name: str, text: str) -> None:
+def begin_folder(
+    path: Path, name: str, text: str, complete: Callable[[], object] = lambda: None
+) -> None:
     """Make a folder, parents included, with its first file in it; an empty one is taken.
 
     Args:
         path: where.
         name: of the file.
         text: what it holds.
+        complete: called when it is there, while nobody else may write.
 
     Raises:
         UserError: where it holds something already or cannot be made.
@@ -243,6 +255,7 @@ def begin_folder(path: Path, name: str, text: str) -> None:
         check_free(path)  # again: another process may have been faster
         remove_leftovers(path)
         write_atomically(path / name, text.encode())
+        complete()
 
 
 def new_folder(parent: Path, name: str) -> Path:

@@ -179,7 +179,7 @@ class TrainingSpec(Frozen):
         "this share; 0: the weights themselves",
     )
     class_weights: (
-        Annotated[tuple[Positive, ...], Field(strict=False)] | Literal["balanced"] | None
+        Annotated[tuple[NonNegative, ...], Field(strict=False)] | Literal["balanced"] | None
     ) = Field(
         None,
         description="what an image's loss is multiplied by, a number for each class; balanced: "

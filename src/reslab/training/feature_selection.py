@@ -29,8 +29,11 @@ Labels = npt.NDArray[np.int64]
 Method = Literal["univariate", "l1", "model"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-# Images that selection looks at, drawn of each class alike: more change its choice little.
+# Images that selection looks at, in the classes' proportions: more change its choice little.
 _MOST_IMAGES = 10_000
+
+# Of a class, of which fewer are all looked at.
+_FEW_IMAGES = 100
 
 # Strengths of the head's L2 penalty that are tried, as scikit-learn's inverse C.
 _STRENGTHS = (0.01, 0.1, 1.0, 10.0)
@@ -38,7 +41,7 @@ _STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 # Of the L1 penalty, the inverse again, the strongest first.
 _SPARSE = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0, 10.0)
 
-# Log-odds of a class that no training image has.
+# Logit of a class that no training image has: far below those of the others.
 _NEVER = -30.0
 
 
@@ -62,25 +65,20 @@ class LinearHead:
 
 
 def count_features(keep: float, features: int) -> int:
-    """How many to choose: a whole number as it is, a fraction below 1 of them all.
+    """How many to choose: an ``int`` as it is, a ``float`` as a fraction of them all.
 
     Raises:
-        UserError: for none, more than there are, or what is no number of them.
+        UserError: for none, more than there are, or a fraction beyond 0 to 1.
     """
-    count = keep * features if 0 < keep < 1 else keep
-    if not math.isfinite(count) or not 1 <= max(1, round(count)) <= features or keep <= 0:
-        raise UserError(
-            "so many features cannot be kept",
-            expected=f"a fraction between 0 and 1, or a number from 1 to {features}",
-            received=f"{keep:g}",
-        )
-    if keep >= 1 and keep != round(keep):
-        raise UserError(
-            "so many features cannot be kept",
-            expected="a whole number, or a fraction below 1",
-            received=f"{keep:g}",
-        )
-    return max(1, round(count))
+    if isinstance(keep, int) and 1 <= keep <= features:
+        return keep
+    if isinstance(keep, float) and 0 < keep <= 1:
+        return max(1, round(keep * features))
+    raise UserError(
+        "so many features cannot be kept",
+        expected=f"a fraction above 0.0 and up to 1.0, or a number from 1 to {features}",
+        received=f"{keep}",
+    )
 
 
 def choose_features(
@@ -111,7 +109,7 @@ def choose_features(
             selector = SelectKBest(f_classif, k=count)
         elif method == "l1":
             linear = _sparse(features_ND, labels_N, count)
-            selector = SelectFromModel(linear, max_features=count, threshold=-math.inf)
+            selector = SelectFromModel(linear, max_features=count, threshold=-math.inf, prefit=True)
         else:
             forest = ExtraTreesClassifier(n_estimators=100, random_state=0)
             selector = SelectFromModel(forest, max_features=count, threshold=-math.inf)
@@ -122,11 +120,11 @@ def choose_features(
 
 def _sparse(features_ND: Features, labels_N: Labels, count: int) -> LinearSVC:
     """A linear classifier with the strongest of some penalties that leaves it so many features."""
-    for strength in _SPARSE[:-1]:
+    for strength in _SPARSE:
         linear = LinearSVC(penalty="l1", dual=False, C=strength, random_state=0)
         if linear.fit(features_ND, labels_N).coef_.any(axis=0).sum() >= count:
-            return linear
-    return LinearSVC(penalty="l1", dual=False, C=_SPARSE[-1], random_state=0)
+            break
+    return linear
 
 
 def fit_head(
@@ -187,5 +185,12 @@ def _some(labels_N: Labels) -> npt.NDArray[np.intp]:
     """Positions of at most so many images as selection looks at, in the classes' proportions."""
     if len(labels_N) <= _MOST_IMAGES:
         return np.arange(len(labels_N))
-    by_class = np.argsort(labels_N, kind="stable")
-    return np.sort(by_class[np.linspace(0, len(labels_N) - 1, _MOST_IMAGES).astype(np.intp)])
+    # The rarest classes in whole: a share of them may be nobody.
+    rng = np.random.default_rng(0)
+    share = _MOST_IMAGES / len(labels_N)
+    drawn = []
+    for label in np.unique(labels_N):
+        of_class = np.flatnonzero(labels_N == label)
+        count = min(len(of_class), max(_FEW_IMAGES, round(share * len(of_class))))
+        drawn.append(rng.choice(of_class, count, replace=False))
+    return np.sort(np.concatenate(drawn))

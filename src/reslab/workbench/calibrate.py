@@ -11,8 +11,9 @@ from reslab.evaluation.canvas import to_png
 from reslab.evaluation.confidence import confidence
 from reslab.evaluation.selective import Target
 from reslab.runs.files import locked, write_atomically
-from reslab.runs.folder import CALIBRATION, CONFIDENCE
+from reslab.runs.folder import CALIBRATION, CONFIDENCE, HISTORY
 from reslab.workbench.calibrated import FORMAT, digest_weights
+from reslab.workbench.reporting import draw_run
 from reslab.workbench.resume import prepare_again
 from reslab.workbench.run import Run, Use
 
@@ -22,7 +23,7 @@ def calibrate_run(
     target: Target,
     *,
     use: Use = "best",
-    source: DataSource | None = None,
+    data: DataSource | None = None,
     root: str | None = None,
 ) -> Calibration:
     """Fit a temperature and a threshold, and keep them in the run with their picture.
@@ -33,7 +34,7 @@ def calibrate_run(
         run: a run that has weights; it need not have finished.
         target: what the threshold is for.
         use: which weights.
-        source: the data set as an object; None: the one that the run names.
+        data: the data set, where it was one of one's own.
         root: where the data set lies now; None: where the run found it.
 
     Raises:
@@ -51,7 +52,7 @@ def calibrate_run(
         )
     # Whoever trains it would change the weights between their digest and their logits.
     with locked(run.path):
-        images = prepare_again(run, source, root).validation
+        images = prepare_again(run, data, root).validation
         digest = digest_weights(run.folder.weights(use))
         logits_NK = run.logits(images.pixels_NCHW, use)
         if not np.isfinite(logits_NK).all():
@@ -66,4 +67,6 @@ def calibrate_run(
         write_atomically(run.path / CONFIDENCE, picture)
         # Last, for it is what makes the run a calibrated one.
         run.folder.write_json(CALIBRATION, {"format": FORMAT, **calibration.to_json()})
+        if run.folder.has(HISTORY) and run.history:
+            draw_run(run)
     return calibration

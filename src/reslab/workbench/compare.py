@@ -12,7 +12,7 @@ from reslab.evaluation.paired import PairedTest, corrected_t_test
 from reslab.spec.text import flatten
 from reslab.workbench.folds import CrossValidation
 
-# Of 0.05, by which differences are called shown here as in most of the literature.
+# Differences are called shown where p is below it, as in most of the literature.
 LEVEL = 0.05
 
 
@@ -35,7 +35,7 @@ class Comparison:
     @property
     def shown(self) -> bool:
         """Whether a difference was shown."""
-        return self.test.p < LEVEL
+        return self.test.p is not None and self.test.p < LEVEL
 
 
 def compare_folds(
@@ -66,7 +66,11 @@ def compare_folds(
                 remedy="cross-validate both on the same data, with the same --folds",
             )
     scores = tuple((x[metric], y[metric]) for x, y in zip(a["scores"], b["scores"], strict=True))
-    share = statistics.fmean(s["n"] / s["train_images"] for s in a["scores"])
+    # Of the two the larger, so that a comparison says the same both ways round.
+    shares = [
+        max(s["n"] / s["train_images"] for s in pair)
+        for pair in zip(a["scores"], b["scores"], strict=True)
+    ]
     left, right = (
         flatten(found.spec.model_dump(mode="json", exclude={"data": {"root"}}))
         for found in (first, second)
@@ -74,7 +78,7 @@ def compare_folds(
     return Comparison(
         metric=metric,
         scores=scores,
-        test=corrected_t_test([x - y for x, y in scores], share),
+        test=corrected_t_test([x - y for x, y in scores], statistics.fmean(shares)),
         settings={
             name: (left.get(name), right.get(name))
             for name in sorted(left.keys() | right.keys())

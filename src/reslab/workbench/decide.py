@@ -48,7 +48,8 @@ def decide_data(asked: DataSpec, card: DataCard, images: int) -> Document:
                 "a single training needs to know its fold",
                 expected=f"data.fold from 1 to {asked.folds}",
                 received="data.folds alone",
-                remedy="set data.fold, or cross-validate with reslab.cross_validate",
+                remedy="set data.fold, or cross-validate with `reslab train --folds` or "
+                "reslab.cross_validate",
             )
         if asked.fold > asked.folds:
             raise UserError(

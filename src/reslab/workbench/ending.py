@@ -122,16 +122,19 @@ def end_told(
             error.add_note(f"an observer failed as well: {other}")
         raise
     record = EndRecord(status="finished", reason="", step=state.step, metrics=_metrics(folder))
-    for first in _tell(observers, record):
-        raise first
+    errors = _tell(observers, record)
+    for other in errors[1:]:
+        errors[0].add_note(f"another observer failed as well: {other}")
+    if errors:
+        raise errors[0]
 
 
-def _tell(observers: Sequence[Observer], record: EndRecord) -> list[Exception]:
-    errors: list[Exception] = []
+def _tell(observers: Sequence[Observer], record: EndRecord) -> list[BaseException]:
+    errors: list[BaseException] = []
     for observer in observers:
         try:
             observer.on_end(record)
-        except Exception as error:  # noqa: BLE001 - told by whoever calls
+        except BaseException as error:  # noqa: BLE001 - told by whoever calls; Ctrl-C too
             errors.append(error)
     return errors
 

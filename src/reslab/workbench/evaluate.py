@@ -48,7 +48,7 @@ class Evaluation:
     """A run scored on a split.
 
     Attributes:
-        split: ``test`` or ``val``.
+        split: ``test``, ``val`` or ``fold``.
         images: what was scored.
         scored: one entry for each set of weights, in the order asked for.
         warnings: what a reader of the figures should know.
@@ -100,7 +100,7 @@ def evaluate_run(
     images.check_fits(facts.channels, facts.image_size, len(facts.classes))
     if split == "test":
         # Written down before anything is scored: what cannot be recorded is not looked at.
-        _record_opening(run, opened_by, uses, source)
+        record_opening(run, opened_by, uses, source)
     scored = []
     for use in uses:
         logits_NK = run.logits(images.pixels_NCHW, use)
@@ -135,7 +135,7 @@ def _own_images(run: Run, split: str, source: DataSource, warnings: list[str]) -
         raise UserError(
             f"{run.path} is no fold of a cross-validation", remedy="evaluate --split test"
         )
-    published = load_published(source, run.spec.data)
+    published = load_published(source, run.spec.data, run.folder)
     if published.fingerprint() != run.spec.facts.fingerprint:
         warnings.append(
             "the training images differ from those of the run, so that these images may have "
@@ -145,7 +145,12 @@ def _own_images(run: Run, split: str, source: DataSource, warnings: list[str]) -
     return published.take(parts.validation if split == "val" else parts.held_out)
 
 
-def _record_opening(run: Run, opened_by: str, uses: tuple[Use, ...], source: DataSource) -> None:
+def record_opening(run: Run, opened_by: str, uses: tuple[Use, ...], source: DataSource) -> None:
+    """Write an opening of the test split into a run.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
     opening = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "by": opened_by,

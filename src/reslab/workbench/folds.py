@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reslab.errors import UserError
+from reslab.runs.files import is_locked
+from reslab.runs.folder import FOLDS
 from reslab.spec.run import RunSpec
 from reslab.spec.text import build, parse_document
 from reslab.wording import resume_command
 from reslab.workbench.stored import StoredRun, open_run
 
-# What it was asked for, what came out, and the run that is trained without folds.
-FOLDS, SUMMARY, FINAL = "folds.yaml", "summary.json", "final"
+# What came out, and the run that is trained without folds.
+SUMMARY, FINAL = "summary.json", "final"
 
 FORMAT = 1
 
@@ -26,10 +29,12 @@ class CrossValidation:
     Attributes:
         path: the folder.
         spec: what was asked for; ``data.folds`` tells how many there are.
+        source: name and fingerprint of the images that it was begun with.
     """
 
     path: Path
     spec: RunSpec
+    source: Mapping[str, str]
 
     @property
     def folds(self) -> tuple[StoredRun, ...]:
@@ -41,6 +46,18 @@ class CrossValidation:
     def final(self) -> StoredRun:
         """The run that was trained without folds and tested."""
         return open_run(self.path / FINAL)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all of it was trained and summed up."""
+        return (self.path / SUMMARY).is_file()
+
+    @property
+    def status(self) -> str:
+        """``finished``, ``running``, or else ``unfinished``; see ``StoredRun.status``."""
+        if self.has_ended:
+            return "finished"
+        return "running" if is_locked(self.path) else "unfinished"
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -86,7 +103,7 @@ def open_folds(path: str | Path) -> CrossValidation:
             f"{path} is no cross-validation",
             expected=f"a folder with {FOLDS} in it",
             received="a run" if (path / "run.yaml").is_file() else "",
-            remedy="`reslab train --folds 5` makes one",
+            remedy="`reslab train --folds 5` makes one, also with the --config of a run",
         )
     origin = str(path / FOLDS)
     try:
@@ -101,4 +118,7 @@ def open_folds(path: str | Path) -> CrossValidation:
             received=repr(found),
             remedy="install the reslab that wrote it",
         )
-    return CrossValidation(path, build(RunSpec, document, origin))
+    source = document.pop("source", None)
+    if not isinstance(source, dict) or not {"name", "fingerprint"} <= set(source):
+        raise UserError(f"{origin} is damaged", expected="the source of its images")
+    return CrossValidation(path, build(RunSpec, document, origin), source)

@@ -120,7 +120,7 @@ def forecast(
     validation = evaluating * len(prepared.validation)
     # Best and last weights are both scored.
     test = 2 * evaluating * prepared.scored
-    conclusion = test + (_REPORT_SECONDS if test else 0.0)
+    conclusion = test + _REPORT_SECONDS
     per_epoch = run.facts.steps_per_epoch
     asked = (state.plan.total - state.plan.position) / per_epoch
     budget = None

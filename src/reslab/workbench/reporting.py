@@ -24,6 +24,7 @@ from reslab.runs.folder import (
     CONFUSION,
     CURVES,
     ENVIRONMENT,
+    FEATURES,
     METRICS,
     MISTAKES,
     MISTAKES_DATA,
@@ -35,9 +36,6 @@ from reslab.wording import counted
 from reslab.workbench.calibrated import Found, calibration_for, read_calibration
 from reslab.workbench.evaluate import Evaluation
 from reslab.workbench.run import Run
-
-# What a head that sees some of the features only was made of.
-FEATURES = "features.json"
 
 
 def store_evaluation(run: Run, evaluation: Evaluation) -> None:

@@ -24,6 +24,7 @@ from reslab.errors import UserError
 from reslab.models.cost import measure_cost
 from reslab.models.create import create_model, find_net
 from reslab.models.resnet import ResNet
+from reslab.runs.folder import GROUPS, RunFolder
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import DataSpec, RunSpec
 from reslab.spec.text import Document, build, merge
@@ -49,6 +50,7 @@ class Prepared:
         numbers: positions of ``train`` in the published training split.
         validation: the images to choose by; none where ``run.facts.val_images`` is 0.
         scored: how many images score the net in the end, of the test split or the fold.
+        groups_N: of the published training images, where the settings name groups.
         need: the memory that a step needs.
         choices: what was decided of the engine, with reasons.
         warnings: what whoever trains should know before.
@@ -60,6 +62,7 @@ class Prepared:
     numbers: npt.NDArray[np.intp]
     validation: Images
     scored: int
+    groups_N: npt.NDArray[np.int64] | None
     need: StepNeed
     choices: tuple[Choice, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -132,6 +135,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         numbers=split.train,
         validation=published.take(split.validation),
         scored=scored_images(card, split),
+        groups_N=published.groups_N if spec.data.group_by else None,
         need=need,
         choices=tuple(choices),
         warnings=(
@@ -162,8 +166,14 @@ def split_again(run: ResolvedRun, published: Images) -> Split:
     return _split(run.data, run.data.validation, published)
 
 
-def load_published(source: DataSource, data: DataSpec) -> Images:
+def load_published(source: DataSource, data: DataSpec, folder: RunFolder | None = None) -> Images:
     """The published training images, with their groups where the settings name some.
+
+    Args:
+        source: the data set.
+        data: the settings.
+        folder: of the run, which keeps its groups, wherever their file is now; None: there is
+            none yet.
 
     Raises:
         UserError: where they cannot be read.
@@ -171,7 +181,9 @@ def load_published(source: DataSource, data: DataSpec) -> Images:
     published = source.load_train()
     if data.group_by is None:
         return published
-    return replace(published, groups_N=read_groups(data.group_by, len(published)))
+    kept = folder is not None and folder.has(GROUPS)
+    path = folder.path / GROUPS if kept and folder is not None else data.group_by
+    return replace(published, groups_N=read_groups(path, len(published)))
 
 
 def scored_images(card: DataCard, split: Split) -> int:

@@ -107,7 +107,7 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
     """
     spec = run.spec
     source = data or open_source(spec.data.name, root or spec.data.root)
-    published = load_published(source, spec.data)
+    published = load_published(source, spec.data, run.folder)
     if published.fingerprint() != spec.facts.fingerprint:
         raise UserError(
             f"the training images of {source.card.name} are not those that {run.path} was "
@@ -131,6 +131,7 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
         numbers=split.train,
         validation=published.take(split.validation),
         scored=scored_images(source.card, split),
+        groups_N=published.groups_N if spec.data.group_by else None,
         need=need,
         warnings=tuple(warn_of_shortage(spec, need)),
     )

@@ -37,7 +37,7 @@ class Run(StoredRun):
         """The trained net, contiguous fp32 on the CPU, in evaluation mode.
 
         Args:
-            use: ``best`` for the weights of the epoch with the highest validation accuracy,
+            use: ``best`` for the weights of the epoch that training.select_by chose on validation,
                 ``last`` for the final ones. Without validation they are the same.
 
         Raises:

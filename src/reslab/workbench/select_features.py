@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,18 @@ from reslab.data.source import DataSource
 from reslab.models.resnet import ResNet
 from reslab.models.weights import weights_to_bytes
 from reslab.runs.environment import describe_environment
-from reslab.runs.files import locked, write_atomically
-from reslab.runs.folder import ENVIRONMENT, HISTORY, METRICS, SPEC, RunFolder, check_free
+from reslab.runs.files import cannot_write, write_atomically
+from reslab.runs.folder import (
+    ENVIRONMENT,
+    FEATURES,
+    GROUPS,
+    HISTORY,
+    METRICS,
+    OPENINGS,
+    SPEC,
+    RunFolder,
+    check_free,
+)
 from reslab.training.feature_selection import (
     LinearHead,
     Method,
@@ -23,9 +35,9 @@ from reslab.training.feature_selection import (
     count_features,
     fit_head,
 )
-from reslab.workbench.evaluate import evaluate_run
+from reslab.workbench.evaluate import evaluate_run, record_opening
 from reslab.workbench.recorder import Recorder
-from reslab.workbench.reporting import FEATURES, draw_run, store_evaluation
+from reslab.workbench.reporting import draw_run, store_evaluation
 from reslab.workbench.resume import prepare_again
 from reslab.workbench.run import Run, Use, load_run
 
@@ -118,35 +130,56 @@ def _with_head(model: ResNet, head: LinearHead) -> ResNet:
 
 
 def _store(run: Run, out: Path, model: ResNet, found: dict[str, Any], source: DataSource) -> Run:
-    """A folder with all that a run has, scored and drawn."""
-    folder = RunFolder.create(out, run.folder.read_text(SPEC))
-    with locked(folder.path):
-        if run.folder.has(HISTORY):
-            folder.write_text(HISTORY, run.folder.read_text(HISTORY))
-        folder.write_json(ENVIRONMENT, describe_environment())
-        recorder = Recorder(folder, run.history if run.folder.has(HISTORY) else ())
-        recorder.log(
-            f"head on {found['kept']} of {found['of']} features of {found['run']}, chosen by "
-            f"{found['method']}"
+    """A folder with all that a run has, scored and drawn, which comes to be whole or not at all."""
+    check_free(out)
+    made_in = out.parent / f".{out.name}.{os.getpid()}.tmp"
+    try:
+        made = _make(
+            run, RunFolder.create(made_in, run.folder.read_text(SPEC)), model, found, source
         )
-        content = weights_to_bytes(model)
-        for use in ("best", "last"):
-            write_atomically(folder.weights(use), content)
-        folder.write_json(FEATURES, found)
-        told = {key: value for key, value in run.metrics.items() if key not in ("test", "fold")}
-        folder.write_json(METRICS, {**told, "status": "trained"})
-        made = load_run(folder.path)
-        is_fold = run.spec.data.fold is not None
-        if is_fold or source.card.test_images:
-            evaluation = evaluate_run(
-                made,
-                split="fold" if is_fold else "test",
-                uses=("best", "last"),
-                source=source,
-                opened_by="select-features",
-            )
-            store_evaluation(made, evaluation)
-        folder.write_json(METRICS, {**made.metrics, "status": "finished"})
-        if made.history:
-            draw_run(made)
+        # An empty folder may lie there already, which not every system replaces.
+        if out.is_dir():
+            out.rmdir()
+        made.path.rename(out)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    finally:
+        shutil.rmtree(made_in, ignore_errors=True)
+    return load_run(out)
+
+
+def _make(
+    run: Run, folder: RunFolder, model: ResNet, found: dict[str, Any], source: DataSource
+) -> Run:
+    folder.write_json(ENVIRONMENT, describe_environment())
+    recorder = Recorder(folder, run.history if run.folder.has(HISTORY) else ())
+    recorder.log(
+        f"head on {found['kept']} of {found['of']} features of {found['run']}, chosen by "
+        f"{found['method']}"
+    )
+    content = weights_to_bytes(model)
+    for use in ("best", "last"):
+        write_atomically(folder.weights(use), content)
+    folder.write_json(FEATURES, found)
+    for name in (GROUPS, OPENINGS):
+        # Who chooses among such runs has looked at the test split as often as all of them.
+        if run.folder.has(name):
+            folder.write_text(name, run.folder.read_text(name))
+    told = {key: value for key, value in run.metrics.items() if key not in ("test", "fold")}
+    folder.write_json(METRICS, {**told, "status": "finished"})
+    made = load_run(folder.path)
+    is_fold = run.spec.data.fold is not None
+    if is_fold or source.card.test_images:
+        if not is_fold:
+            record_opening(run, "select-features", (found["weights"],), source)
+        evaluation = evaluate_run(
+            made,
+            split="fold" if is_fold else "test",
+            uses=("best", "last"),
+            source=source,
+            opened_by="select-features",
+        )
+        store_evaluation(made, evaluation)
+    if made.history:
+        draw_run(made)
     return made

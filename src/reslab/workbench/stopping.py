@@ -20,15 +20,17 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     main thread Python lets nobody catch signals, and the function always tells False.
     """
     stopped = False
+    previous: _Handlers = {}
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
         stopped = True
         # A terminal that is closed may send its signal twice: from the shell and by itself.
         if number not in _HANG_UP:
-            signal.signal(number, previous[signal.Signals(number)])
+            signal.signal(number, previous.get(signal.Signals(number), signal.SIG_DFL))
 
-    previous = _catch(stop)
+    # One that comes between two of these is heard as well.
+    previous |= _catch(stop)
     try:
         yield lambda: stopped
     finally:

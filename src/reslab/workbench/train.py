@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from reslab.data.groups import format_groups
 from reslab.data.source import DataSource
 from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, UserError
@@ -21,7 +22,7 @@ from reslab.models.resnet import ResNet
 from reslab.runs.checkpoint import Checkpoint, Checkpoints
 from reslab.runs.environment import describe_environment
 from reslab.runs.files import check_space, locked
-from reslab.runs.folder import ENVIRONMENT, METRICS, RunFolder, check_free, run_name
+from reslab.runs.folder import ENVIRONMENT, GROUPS, METRICS, RunFolder, check_free, run_name
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
@@ -99,6 +100,8 @@ def train(
             folder = RunFolder.create(Path(out), text)
         with locked(folder.path):
             folder.write_json(ENVIRONMENT, describe_environment())
+            if prepared.groups_N is not None:
+                folder.write_text(GROUPS, format_groups(prepared.groups_N))
             recorder = Recorder(folder)
             for choice in prepared.choices:
                 recorder.log(f"{choice.setting} {choice.value}: {choice.reason}")
