@@ -36,7 +36,7 @@ def settings_that_may_be_auto():
                 build(RunSpec, nest(dotted, "auto"))
             except UserError:
                 continue
-            if dotted not in ("data.root",):  # a folder may be called auto
+            if dotted not in ("data.root", "data.group_by"):  # a path may be called auto
                 yield dotted
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from reslab.cli.arguments import Json, Root, RunPath, Use, fraction
-from reslab.cli.output import known, percent, print_json, print_line, print_table
+from reslab.cli.output import known, percent, print_json, print_line, print_table, warn_of_end
 from reslab.errors import UserError
 from reslab.runs.folder import CONFIDENCE
 from reslab.workbench.stored import open_run
@@ -41,7 +41,7 @@ def calibrate(
         )
     wanted = fraction("0.99" if accuracy is None else accuracy, "--accuracy", above=0)
     share = None if coverage is None else fraction(coverage, "--coverage", above=0)
-    open_run(run)
+    warn_of_end(open_run(run))
     # Only now, so that a mistake is told without waiting for torch.
     from reslab.evaluation.selective import Target
     from reslab.workbench.calibrate import calibrate_run
@@ -73,8 +73,18 @@ def calibrate(
         f"threshold {found.threshold:.4g} for {target.kind} {percent(target.share)}: "
         f"{known(document)}"
     )
-    print_line(
-        "the second row is too good by what one number can adapt; the threshold was chosen on "
-        "these images too, which its interval does not count"
-    )
+    if found.threshold == 0:
+        print_line("with a threshold of 0 it never says that it does not know")
+    elif share is None and document["accepted_top1_interval"][0] < wanted:
+        print_line(
+            f"that {percent(wanted)} will be reached on other images is not certain: the interval "
+            "goes below it, and the choice of the threshold comes on top"
+        )
+    if document["nll_after"] == document["nll_before"]:
+        print_line(
+            "all of these images are right, so that no temperature could be fitted: the sharper, "
+            "the better it would look; more of them (data.validation) may tell"
+        )
+    else:
+        print_line("the honest row is the last: the one before was fitted on what it is judged by")
     print_line(str(loaded.path / CONFIDENCE))

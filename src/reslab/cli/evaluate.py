@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from reslab.cli.arguments import Json, Root, RunPath, Use
-from reslab.cli.output import accuracy, known, percent, print_json, print_line, print_table, warn
+from reslab.cli.output import (
+    accuracy,
+    known,
+    percent,
+    print_json,
+    print_line,
+    print_table,
+    warn,
+    warn_of_end,
+)
 from reslab.runs.files import locked
 from reslab.workbench.stored import open_run
 
@@ -37,7 +46,9 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a run on the test split, its validation or its fold."""
-    own: Literal["test", "fold"] = "fold" if open_run(run).spec.data.fold is not None else "test"
+    stored = open_run(run)
+    warn_of_end(stored)
+    own: Literal["test", "fold"] = "test" if stored.spec.data.fold is None else "fold"
     chosen = split or own
     # Only now, so that a mistake is told without waiting for torch.
     from reslab.evaluation.calibration import judge

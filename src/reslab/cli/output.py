@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+from reslab.runs.folder import HISTORY
+from reslab.wording import resume_command
+
+if TYPE_CHECKING:
+    from reslab.workbench.stored import StoredRun
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -30,6 +36,16 @@ def tell(text: str) -> None:
 def warn(text: str) -> None:
     """A warning on standard error."""
     sys.stderr.write(f"reslab: warning: {text}\n")
+
+
+def warn_of_end(run: StoredRun) -> None:
+    """A warning where a run did not reach its end, whatever is done with it."""
+    status = run.status
+    if status == "finished":
+        return
+    epochs = len(run.history) if run.folder.has(HISTORY) else 0
+    rest = "" if status == "running" else f"; go on with {resume_command(run.path)}"
+    warn(f"{run.path} is {status}, with {epochs} of {run.spec.training.epochs} epochs made{rest}")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

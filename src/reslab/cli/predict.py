@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from reslab.cli.arguments import Json, RunPath, Use, fraction, whole_number
-from reslab.cli.output import percent, print_json, print_line, warn
+from reslab.cli.output import percent, print_json, print_line, warn, warn_of_end
 from reslab.errors import UserError
 from reslab.workbench.stored import open_run
 
@@ -47,7 +47,7 @@ def predict(
     """Classify image files with a run."""
     count = whole_number(top, "--top", least=1)
     given = None if threshold in (None, "auto") else fraction(str(threshold), "--threshold")
-    open_run(run)
+    warn_of_end(open_run(run))
     # Only now, so that a mistake is told without waiting for torch.
     from reslab.workbench.calibrated import calibration_for
     from reslab.workbench.run import load_run

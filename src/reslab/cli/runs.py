@@ -15,6 +15,7 @@ from reslab.errors import UserError
 from reslab.runs.files import is_leftover
 from reslab.runs.folder import FOLDS, HISTORY, SPEC
 from reslab.spec.text import flatten
+from reslab.wording import quoted
 from reslab.workbench.folds import open_folds
 from reslab.workbench.stored import open_run
 
@@ -44,6 +45,12 @@ def runs(
         raise UserError(
             f"there is no folder {folder}",
             remedy="`reslab train` makes it, or give the folder that holds your runs",
+        )
+    if (folder / SPEC).is_file():
+        raise UserError(
+            f"{folder} is a run itself",
+            expected="the folder that holds runs",
+            remedy=f"`reslab runs {quoted(folder.absolute().parent)}` lists it with its neighbours",
         )
     found = [
         describe(path.parent)

@@ -41,7 +41,10 @@ def train(
     out: Annotated[Path | None, Parameter(help="the run's folder, new or empty")] = None,
     folds: Annotated[
         str | None,
-        Parameter(help="cross-validate: hold each of so many parts out once, then train on all"),
+        Parameter(
+            help="cross-validate: hold each of so many parts out once, then train on all; a limit "
+            "of time is for all of them together"
+        ),
     ] = None,
     print_config: Annotated[
         bool,

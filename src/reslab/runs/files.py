@@ -194,8 +194,12 @@ def check_file(path: Path) -> None:
         StorageError: where its folder is missing or may not be written to, or it is a folder.
     """
     number = 0
+    if not path.parent.exists():
+        raise StorageError(
+            f"{path} cannot be written: there is no folder {path.parent}", remedy="make it first"
+        )
     if not path.parent.is_dir():
-        number = errno.ENOTDIR if path.parent.exists() else errno.ENOENT
+        number = errno.ENOTDIR
     elif path.is_dir():
         number = errno.EISDIR
     elif not os.access(path.parent, os.W_OK | os.X_OK):

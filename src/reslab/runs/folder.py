@@ -22,6 +22,7 @@ from reslab.runs.files import (
     remove_leftovers,
     write_atomically,
 )
+from reslab.wording import resume_command
 
 SPEC = "run.yaml"
 ENVIRONMENT = "environment.json"
@@ -194,7 +195,10 @@ class RunFolder:
             raise UserError(
                 f"{self.path / name} is damaged",
                 expected="a JSON object",
-                remedy="restore the run from a copy or train it again",
+                remedy="restore it from a copy"
+                + (
+                    f", or make it anew with {resume_command(self.path)}" if name == METRICS else ""
+                ),
             )
         return document
 
@@ -212,7 +216,7 @@ class RunFolder:
             raise UserError(
                 f"{self.path / METRICS} is damaged",
                 expected="metrics for each set of weights",
-                remedy="restore the run from a copy or train it again",
+                remedy=f"restore it from a copy, or make it anew with {resume_command(self.path)}",
             )
         return metrics
 

@@ -171,7 +171,9 @@ def _word_of_end(run: Run) -> list[str]:
     if metrics.get("status") != "failed":
         return []
     return [
-        f"it failed before and will again unless the reason is gone: {metrics.get('reason', '?')}"
+        "it failed before and will again unless the reason is gone; other settings need a new "
+        f"training, with --config {quoted(run.path / SPEC)} and what you want changed; it ended "
+        f"with: {metrics.get('reason', '?')}"
     ]
 
 
