@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import psutil
 import pytest
 import torch
@@ -81,11 +84,16 @@ def test_what_the_cpus_allocator_says_is_understood():
 def test_the_peak_is_this_processs_own(monkeypatch, tmp_path):
     before = peak_bytes()
     assert 2**26 < before < THERE
-    below = before - psutil.Process().memory_info().rss
-    held = b"x" * (below + 2**27)
-    assert before + 2**26 < peak_bytes() < before + 2**28
-    del held
+    # In a new process, whose peak is near to what it holds, unlike this one's.
+    code = (
+        "import psutil; from reslab.engine.memory import peak_bytes; before = peak_bytes(); "
+        "below = before - psutil.Process().memory_info().rss; "
+        "held = b'x' * (below + 2**27); print(peak_bytes() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 2**26 < int(done.stdout) < 2**28
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "none")
-    assert peak_bytes() >= before
+    # What resource tells may lag behind by the pages that the kernel counts in batches.
+    assert peak_bytes() >= 0.99 * before
     monkeypatch.setattr(memory, "resource", None)
     assert peak_bytes() is None
