@@ -48,7 +48,7 @@ def evaluate(
     """Score a run on the test split, its validation or its fold."""
     stored = open_run(run)
     warn_of_end(stored)
-    own: Literal["test", "fold"] = "test" if stored.spec.data.fold is None else "fold"
+    own = stored.own_split
     chosen = split or own
     # Only now, so that a mistake is told without waiting for torch.
     from reslab.evaluation.calibration import judge

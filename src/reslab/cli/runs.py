@@ -120,8 +120,7 @@ def _describe(path: Path) -> dict[str, Any] | None:
     except UserError as error:
         warn(str(error))
         return None
-    split = "fold" if spec.data.fold is not None else "test"
-    test = metrics.get(split, {})
+    test = metrics.get(run.own_split, {})
     best = test.get("best", {})
     settings = flatten(spec.model_dump(mode="json", exclude={"facts", "format", "seeds"}))
     return {
@@ -134,7 +133,7 @@ def _describe(path: Path) -> dict[str, Any] | None:
         "status": status,
         "epochs": epochs,
         "train_seconds": metrics.get("train_seconds"),
-        "split": split,
+        "split": run.own_split,
         "top1": best.get("top1"),
         "top1_interval": best.get("top1_interval"),
         "last_top1": test.get("last", {}).get("top1"),

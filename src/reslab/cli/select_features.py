@@ -48,7 +48,7 @@ def select_features(
 
     made = select(load_run(run), out, keep=share, method=method, use=use, root=root, tell=tell)
     found, metrics = made.folder.read_json(FEATURES), made.metrics
-    split = "fold" if made.spec.data.fold else "test"
+    split = made.own_split
     scores = metrics.get(split, {}).get("best")
     if json:
         print_json({"run": str(made.path), **found, split: scores})

@@ -130,7 +130,7 @@ def _resume(
 def train_json(run: Run) -> dict[str, Any]:
     """What ``train --json`` prints of a finished run."""
     metrics = run.metrics
-    split = "fold" if run.spec.data.fold else "test"
+    split = run.own_split
     test = metrics.get(split, {})
     timing = ("epochs", "train_seconds", "compile_seconds", "images_per_second")
     return {
@@ -155,9 +155,9 @@ def _print_run(run: Run, json: bool) -> None:
         f"{counted(metrics['epochs'], 'epoch')}{early} in "
         f"{metrics['train_seconds']:.1f} s, {metrics['images_per_second']:,.0f} images/s"
     )
-    split, what = ("fold", "held-out") if run.spec.data.fold else ("test", "test")
+    what = {"fold": "held-out", "test": "test"}[run.own_split]
     # A data set of one's own may have no test images.
-    if scores := metrics.get(split):
+    if scores := metrics.get(run.own_split):
         print_line(f"{what} accuracy {accuracy(scores['last'])}, last weights")
         print_line(
             f"{what} accuracy {accuracy(scores['best'])}, best weights, "

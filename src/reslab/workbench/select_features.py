@@ -168,13 +168,12 @@ def _make(
     told = {key: value for key, value in run.metrics.items() if key not in ("test", "fold")}
     folder.write_json(METRICS, {**told, "status": "finished"})
     made = load_run(folder.path)
-    is_fold = run.spec.data.fold is not None
-    if is_fold or source.card.test_images:
-        if not is_fold:
+    if source.card.test_images or run.own_split == "fold":
+        if run.own_split == "test":
             record_opening(run, "select-features", (found["weights"],), source)
         evaluation = evaluate_run(
             made,
-            split="fold" if is_fold else "test",
+            split=run.own_split,
             uses=("best", "last"),
             source=source,
             opened_by="select-features",

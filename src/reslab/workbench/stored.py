@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reslab.errors import UserError
 from reslab.runs.files import is_locked
@@ -55,6 +55,11 @@ class StoredRun:
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the net's outputs."""
         return self.spec.facts.classes
+
+    @property
+    def own_split(self) -> Literal["test", "fold"]:
+        """What scores it in the end: the fold that was held out, or else the test split."""
+        return "test" if self.spec.data.fold is None else "fold"
 
     @property
     def status(self) -> str:

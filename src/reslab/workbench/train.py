@@ -190,12 +190,11 @@ def carry_out(
 
 def _conclude(run: Run, source: DataSource) -> None:
     """Score both sets of weights: on the fold that was held out, else on the test split, if any."""
-    is_fold = run.spec.data.fold is not None
-    if source.card.test_images == 0 and not is_fold:
+    if source.card.test_images == 0 and run.own_split == "test":
         return
     evaluation = evaluate_run(
         run,
-        split="fold" if is_fold else "test",
+        split=run.own_split,
         uses=("best", "last"),
         source=source,
         opened_by="train",
