@@ -6,9 +6,10 @@ import socket
 
 import pytest
 
-from reslab.data.cache import cache_folder, download_staging
+from reslab.data.cache import download_staging
 from reslab.data.catalog import find_card
 from reslab.errors import UserError
+from reslab.folders import cache_folder
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +20,10 @@ def _own_cache(tmp_path, monkeypatch):
 def test_staging_is_gone_afterwards_and_the_time_limit_too():
     before = socket.getdefaulttimeout()
     with download_staging(find_card("mnist")) as staging:
-        assert staging.parent == cache_folder()
+        assert staging.parent == cache_folder("data")
         assert socket.getdefaulttimeout() == 60.0
         (staging / "part").write_text("half")
-    assert list(cache_folder().iterdir()) == []
+    assert list(cache_folder("data").iterdir()) == []
     assert socket.getdefaulttimeout() == before
 
 
@@ -34,7 +35,7 @@ def test_what_fails_is_told_and_leaves_nothing(error):
     ):
         (staging / "part").write_text("half")
         raise error
-    assert list(cache_folder().iterdir()) == []
+    assert list(cache_folder("data").iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_made_is_told(tmp_path):

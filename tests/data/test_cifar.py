@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reslab.catalog.datasets import DATASETS, DataCard
-from reslab.data.cache import cache_folder
 from reslab.data.cifar import CifarSource, decode_batch
 from reslab.errors import UserError
+from reslab.folders import cache_folder
 from tests.data.test_idx import everything_in, free_port, serve
 
 CARDS = {card.name: card for card in DATASETS}
@@ -336,7 +336,7 @@ def test_a_download_is_kept_for_the_next_time(tiny):
     with serve({first.name: archive}) as address:
         card = replace(card, files=(replace(first, url=address + first.name), *files))
         assert len(CifarSource(card).load_train()) == 20
-    assert everything_in(cache_folder()) == [first.name]
+    assert everything_in(cache_folder("data")) == [first.name]
     assert len(CifarSource(card).load_test()) == 4
 
 
@@ -348,7 +348,7 @@ def test_a_failed_download_leaves_nothing(tiny, served):
         card = replace(card, files=(replace(first, url=address + first.name), *files))
         with pytest.raises(UserError, match=r"cifar10 could not be downloaded.*--root"):
             CifarSource(card).load_train()
-    assert list(cache_folder().iterdir()) == []
+    assert list(cache_folder("data").iterdir()) == []
 
 
 def test_no_network_is_told_with_the_remedy(tiny):
@@ -358,7 +358,7 @@ def test_no_network_is_told_with_the_remedy(tiny):
     card = replace(card, files=(replace(first, url=url), *files))
     with pytest.raises(UserError, match=r"cifar10 could not be downloaded.*refused.*--root"):
         CifarSource(card).load_train()
-    assert list(cache_folder().iterdir()) == []
+    assert list(cache_folder("data").iterdir()) == []
 
 
 # The published data, where this machine has them

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from reslab.catalog.datasets import DATASETS
 from reslab.data import cache, idx
-from reslab.data.cache import cache_folder
 from reslab.data.idx import IdxSource, read_idx
 from reslab.errors import UserError
+from reslab.folders import cache_folder
 
 CARDS = {card.name: card for card in DATASETS}
 TINY = replace(CARDS["mnist"], image_size=4, train_images=20, test_images=10)
@@ -236,7 +236,7 @@ def test_a_root_without_the_files_names_the_places_and_downloads_nothing(tmp_pat
     for place in (root / "MNIST" / "raw", root / "raw", root):
         assert f"{place}" in str(caught.value)
     assert list(root.iterdir()) == []
-    assert not cache_folder().exists()
+    assert not cache_folder("data").exists()
 
 
 def test_images_without_labels_are_not_a_data_set(tmp_path):
@@ -250,17 +250,17 @@ def test_images_without_labels_are_not_a_data_set(tmp_path):
 
 
 def test_the_cache_follows_the_xdg_specification(tmp_path, monkeypatch):
-    assert cache_folder() == tmp_path / "cache" / "reslab" / "data"
+    assert cache_folder("data") == tmp_path / "cache" / "reslab" / "data"
     for ignored in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", ignored)
-        assert cache_folder() == Path.home() / ".cache" / "reslab" / "data"
+        assert cache_folder("data") == Path.home() / ".cache" / "reslab" / "data"
 
 
 def test_the_systems_package_is_used_without_a_root(tmp_path, monkeypatch):
     place = write(tmp_path / "packaged", tiny_files(), packed=True)
     monkeypatch.setattr(idx, "_PACKAGED", {"mnist": place})
     assert len(IdxSource(TINY).load_train()) == 20
-    write(cache_folder() / "MNIST/raw", tiny_files(train=5))
+    write(cache_folder("data") / "MNIST/raw", tiny_files(train=5))
     assert len(IdxSource(TINY).load_train()) == 5
 
 
@@ -284,7 +284,7 @@ def test_a_download_is_kept_for_the_next_time(monkeypatch):
     with serve(files) as address:
         publish(monkeypatch, address, files)
         assert len(IdxSource(TINY).load_train()) == 20
-    assert everything_in(cache_folder()) == sorted(files)
+    assert everything_in(cache_folder("data")) == sorted(files)
     # The server is gone: this comes from the cache.
     assert len(IdxSource(TINY).load_test()) == 10
 
@@ -297,7 +297,7 @@ def test_a_download_with_another_sum_leaves_nothing(monkeypatch):
         with pytest.raises(UserError, match=r"could not be downloaded.*--root") as caught:
             IdxSource(TINY).load_train()
     assert "\n" not in str(caught.value)
-    assert everything_in(cache_folder()) == []
+    assert everything_in(cache_folder("data")) == []
     with serve(files) as address:
         publish(monkeypatch, address, files)
         assert len(IdxSource(TINY).load_train()) == 20
@@ -308,8 +308,8 @@ def test_no_network_is_told_with_the_remedy(monkeypatch):
     publish(monkeypatch, f"http://127.0.0.1:{free_port()}/", packed_files())
     with pytest.raises(UserError, match=r"mnist could not be downloaded.*refused.*--root"):
         IdxSource(TINY).load_train()
-    assert everything_in(cache_folder()) == []
-    assert list(cache_folder().iterdir()) == []
+    assert everything_in(cache_folder("data")) == []
+    assert list(cache_folder("data").iterdir()) == []
     assert socket.getdefaulttimeout() == before
 
 

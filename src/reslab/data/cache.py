@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -12,17 +11,10 @@ from pathlib import Path
 
 from reslab.catalog.datasets import DataCard
 from reslab.errors import UserError
+from reslab.folders import cache_folder
 
 # A server that accepts the connection and then says nothing would otherwise hold us for ever.
 _SILENCE_SECONDS = 60.0
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: ``reslab/data`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    base = Path(named) if Path(named).is_absolute() else Path.home() / ".cache"
-    return base / "reslab" / "data"
 
 
 @contextmanager
@@ -41,7 +33,7 @@ def download_staging(card: DataCard) -> Iterator[Path]:
     Raises:
         UserError: where the download failed or the cache cannot be written.
     """
-    cache = cache_folder()
+    cache = cache_folder("data")
     silence_before = socket.getdefaulttimeout()
     try:
         cache.mkdir(parents=True, exist_ok=True)

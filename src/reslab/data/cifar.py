@@ -26,9 +26,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reslab.catalog.datasets import DataCard, DataFile
-from reslab.data.cache import cache_folder, download_staging
+from reslab.data.cache import download_staging
 from reslab.data.source import Images
 from reslab.errors import UserError
+from reslab.folders import cache_folder
 
 _RENEW = "delete it and fetch the published one again"
 _NOT_GENUINE = "do not use the file; fetch the published one"
@@ -90,7 +91,7 @@ class CifarSource:
         """The archive, or the folder of all of ``files``."""
         archive = self.card.files[0]
         if self.root is None:
-            cached = cache_folder() / archive.name
+            cached = cache_folder("data") / archive.name
             if not cached.is_file():
                 _download(self.card, cached)
             return cached

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reslab.catalog.datasets import DataCard
-from reslab.data.cache import cache_folder, download_staging
+from reslab.data.cache import download_staging
 from reslab.data.source import Images
 from reslab.errors import UserError
+from reslab.folders import cache_folder
 
 _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -90,7 +91,7 @@ class IdxSource:
 
     def _locate(self, split: str) -> tuple[Path, Path]:
         """The files of a split, images and labels, downloaded if that is what it takes."""
-        cached = cache_folder() / self.card.folder / "raw"
+        cached = cache_folder("data") / self.card.folder / "raw"
         if self.root is not None:
             places = [self.root / self.card.folder / "raw", self.root / "raw", self.root]
         else:
