@@ -13,7 +13,13 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert {"device", "precision", "threads", "features"} <= set(document)
-    assert set(document["reasons"]) == {"device", "precision", "memory_format", "threads"}
+    assert set(document["reasons"]) == {
+        "device",
+        "precision",
+        "memory_format",
+        "threads",
+        "kernels",
+    }
     if document["device"] == "cpu":
         assert (document["precision"] == "bf16") == document["features"]["amx_bf16"]
 

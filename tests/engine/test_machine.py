@@ -7,12 +7,14 @@ import torch
 from reslab.engine.machine import (
     Machine,
     choose_device,
+    choose_kernels,
     choose_memory_format,
     choose_precision,
     choose_threads,
     inspect_machine,
 )
 from reslab.errors import UserError
+from reslab.ops.native import Found, Kernels
 
 
 def machine(*, amx=False, cuda=None, cuda_bf16=False, mps=False, cpus=4):
@@ -118,6 +120,58 @@ def test_bf16_is_refused_where_there_is_none(found, device):
 def test_memory_format(device, asked, value):
     choice = choose_memory_format(device, asked)
     assert (choice.setting, choice.value) == ("memory_format", value)
+
+
+FITTING = {
+    "device": "cpu",
+    "precision": "fp32",
+    "memory_format": "channels_last",
+    "compiled": False,
+}
+MISFITS = {
+    "cpu, not cuda": {"device": "cuda"},
+    "fp32, not bf16": {"precision": "bf16"},
+    "channels_last, not contiguous": {"memory_format": "contiguous"},
+    "torch.compile": {"compiled": True},
+}
+
+
+@pytest.fixture
+def built(monkeypatch):
+    found = Found(Kernels(library=None, lanes=16, level="some"), "built for some")
+    monkeypatch.setattr("reslab.engine.machine.find_kernels", lambda: found)
+
+
+@pytest.fixture
+def unbuilt(monkeypatch):
+    found = Found(None, "there is no compiler")
+    monkeypatch.setattr("reslab.engine.machine.find_kernels", lambda: found)
+
+
+@pytest.mark.parametrize(
+    ("asked", "value"), [("auto", "reslab"), ("reslab", "reslab"), ("torch", "torch")]
+)
+def test_kernels_where_they_fit(built, asked, value):
+    choice = choose_kernels(asked, **FITTING)
+    assert (choice.setting, choice.value) == ("kernels", value)
+    assert choice.reason == ("as asked" if asked == "torch" else "built for some")
+
+
+@pytest.mark.parametrize(("reason", "misfit"), MISFITS.items())
+def test_kernels_that_do_not_fit_are_not_chosen_and_the_reason_is_told(built, reason, misfit):
+    choice = choose_kernels("auto", **{**FITTING, **misfit})
+    assert choice.value == "torch"
+    assert reason in choice.reason
+    with pytest.raises(UserError, match=reason):
+        choose_kernels("reslab", **{**FITTING, **misfit})
+
+
+def test_kernels_that_cannot_be_built_are_not_chosen(unbuilt):
+    choice = choose_kernels("auto", **FITTING)
+    assert (choice.value, choice.reason) == ("torch", "there is no compiler")
+    assert choose_kernels("torch", **FITTING).value == "torch"
+    with pytest.raises(UserError, match=r"there is no compiler.*engine.kernels=auto"):
+        choose_kernels("reslab", **FITTING)
 
 
 def test_threads_are_those_of_torch_but_no_more_than_the_cpus(monkeypatch):

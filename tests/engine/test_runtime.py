@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from reslab.engine.runtime import Runtime, keep_freed_memory
+from reslab.errors import UserError
+from reslab.ops.native import Found, Kernels, active_kernels
 
 EXPECTED_FORMAT = {
     "channels_last": torch.channels_last,
@@ -132,3 +134,25 @@ def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
     monkeypatch.setattr("ctypes.CDLL", absent)
     monkeypatch.setattr(sys, "platform", "linux")
     assert keep_freed_memory() is False
+
+
+def test_kernels_are_on_within_the_context_only(monkeypatch):
+    kernels = Kernels(library=None, lanes=16, level="some")
+    monkeypatch.setattr("reslab.engine.runtime.find_kernels", lambda: Found(kernels, "built"))
+    with Runtime(kernels="reslab").active():
+        assert active_kernels() is kernels
+        with Runtime(kernels="torch").active():
+            assert active_kernels() is None
+        assert active_kernels() is kernels
+    assert active_kernels() is None
+
+
+def test_kernels_that_are_gone_are_told_before_anything_begins(monkeypatch):
+    monkeypatch.setattr("reslab.engine.runtime.find_kernels", lambda: Found(None, "no compiler"))
+    threads = torch.get_num_threads()
+    with (
+        pytest.raises(UserError, match=r"no compiler.*install a C\+\+ compiler"),
+        Runtime(kernels="reslab", threads=threads + 1).active(),
+    ):
+        pass
+    assert torch.get_num_threads() == threads

@@ -15,7 +15,7 @@ DECIDED = {
     "training": {"epochs": 3, "batch_size": 20, "lr": 0.1},
     "engine": {
         "device": "cpu", "precision": "fp32", "memory_format": "contiguous", "threads": 1,
-        "checkpoint_segments": 0, "micro_batches": 1,
+        "kernels": "torch", "checkpoint_segments": 0, "micro_batches": 1,
     },
     "seeds": {"initialisation": 0, "order": 1, "augmentation": 2},
     "facts": {
@@ -62,7 +62,7 @@ def test_a_complete_run_is_built():
 
 def test_there_are_settings_that_may_be_auto():
     assert {"data.validation", "training.lr", "engine.device", "seeds.order"} <= set(OPEN)
-    assert len(OPEN) == 18
+    assert len(OPEN) == 19
 
 
 @pytest.mark.parametrize("dotted", OPEN)
@@ -72,7 +72,7 @@ def test_nothing_may_be_left_open(dotted):
 
 
 # What runs of format 1 lack, and what they were made with.
-YOUNGER = {"engine.checkpoint_segments": 0, "engine.micro_batches": 1}
+YOUNGER = {"engine.kernels": "torch", "engine.checkpoint_segments": 0, "engine.micro_batches": 1}
 
 
 @pytest.mark.parametrize(("dotted", "value"), YOUNGER.items())

@@ -24,7 +24,13 @@ CARDS = {card.name: card for card in DATASETS}
 
 def test_engine_choices_carry_reasons() -> None:
     choices = choose_engine(EngineSpec())
-    assert [c.setting for c in choices] == ["device", "precision", "memory_format", "threads"]
+    assert [c.setting for c in choices] == [
+        "device",
+        "precision",
+        "memory_format",
+        "threads",
+        "kernels",
+    ]
     assert all(c.reason for c in choices)
 
 

@@ -16,6 +16,7 @@ import torch
 
 from reslab.engine.cgroups import cpu_limit
 from reslab.errors import UserError
+from reslab.ops.native import find_kernels
 
 # What torch takes by itself, OMP_NUM_THREADS included, before anybody changes it.
 _TORCH_THREADS = torch.get_num_threads()
@@ -146,6 +147,44 @@ def choose_memory_format(device: str, asked: str) -> Choice:
         value="channels_last",
         reason="convolutions and batch norm run on it without reordering",
     )
+
+
+def choose_kernels(
+    asked: str, *, device: str, precision: str, memory_format: str, compiled: bool
+) -> Choice:
+    """Whose operations train: ``reslab`` or ``torch``.
+
+    Args:
+        asked: one of them, or ``auto``.
+        device: as chosen.
+        precision: as chosen.
+        memory_format: as chosen.
+        compiled: whether torch.compile makes operations of its own.
+
+    Raises:
+        UserError: for reslab's where they cannot be had.
+    """
+    if asked == "torch":
+        return Choice(setting="kernels", value="torch", reason="as asked")
+    against = {
+        f"reslab's are for cpu, not {device}": device != "cpu",
+        f"reslab's compute in fp32, not {precision}": precision != "fp32",
+        f"reslab's need channels_last, not {memory_format}": memory_format != "channels_last",
+        "torch.compile makes its own": compiled,
+    }
+    reason = next((text for text, applies in against.items() if applies), None)
+    if reason is None:
+        found = find_kernels()
+        if found.kernels is not None:
+            return Choice(setting="kernels", value="reslab", reason=found.reason)
+        reason = found.reason
+    if asked == "reslab":
+        raise UserError(
+            "engine.kernels=reslab cannot be had here",
+            received=reason,
+            remedy="set engine.kernels=auto",
+        )
+    return Choice(setting="kernels", value="torch", reason=reason)
 
 
 def choose_threads(machine: Machine, asked: int | str) -> Choice:

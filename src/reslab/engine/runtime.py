@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from reslab.errors import UserError
+from reslab.ops.native import Kernels, find_kernels, using_kernels
+
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
@@ -22,6 +25,7 @@ class Runtime:
         memory_format: ``contiguous`` or ``channels_last``.
         threads: threads on the CPU.
         compile: compile the net before training.
+        kernels: ``reslab`` or ``torch``: whose operations train.
         checkpoint_segments: segments of the net whose activations are computed again in the
             backward; 0: none.
         micro_batches: parts that a batch is computed in, one after the other.
@@ -32,23 +36,43 @@ class Runtime:
     memory_format: str = "channels_last"
     threads: int = 1
     compile: bool = False
+    kernels: str = "torch"
     checkpoint_segments: int = 0
     micro_batches: int = 1
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Within the context the process has this engine's threads; afterwards what it had.
+        """Within the context the process has this engine's threads and kernels.
 
-        How glibc treats freed memory stays changed, since it cannot be asked how it was.
+        Afterwards it has what it had, but for how glibc treats freed memory, which cannot be asked
+        how it was.
+
+        Raises:
+            UserError: where it wants reslab's kernels and they cannot be had.
         """
+        kernels = self._kernels()
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         if self.device == "cpu":
             keep_freed_memory()
         try:
-            yield
+            with using_kernels(kernels):
+                yield
         finally:
             torch.set_num_threads(before)
+
+    def _kernels(self) -> Kernels | None:
+        if self.kernels == "torch":
+            return None
+        found = find_kernels()
+        if found.kernels is None:
+            raise UserError(
+                "engine.kernels=reslab cannot be had here",
+                received=found.reason,
+                remedy="install a C++ compiler with OpenMP, such as g++, or begin anew with "
+                "engine.kernels=torch",
+            )
+        return found.kernels
 
     def own_random_state(self) -> contextlib.AbstractContextManager[None]:
         """Within the context torch's generators may be seeded; afterwards they are as before."""

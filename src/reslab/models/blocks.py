@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from reslab.catalog.nets import Shortcut
 from reslab.errors import UserError
+from reslab.models.fused import fused_block
 from reslab.models.layers import MakeActivation, MakeNorm, convolution
 from reslab.models.shortcuts import make_shortcut
 from reslab.ops.stochastic_depth import StochasticDepth
@@ -95,6 +96,16 @@ class BasicBlock(Block):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, channels, ceil(H / stride), ceil(W / stride))."""
+        fused = fused_block(
+            x_NCHW,
+            ((self.conv1, self.bn1), (self.conv2, self.bn2)),
+            downsample=self.downsample,
+            is_residual=self.is_residual,
+            activation=self.relu,
+            stochastic_depth=self.stochastic_depth,
+        )
+        if fused is not None:
+            return fused
         out = self.relu(self.bn1(self.conv1(x_NCHW)))
         out = self.bn2(self.conv2(out))
         if self.is_residual:
@@ -159,6 +170,16 @@ class Bottleneck(Block):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, 4 channels, ceil(H / stride), ceil(W / stride))."""
+        fused = fused_block(
+            x_NCHW,
+            ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)),
+            downsample=self.downsample,
+            is_residual=self.is_residual,
+            activation=self.relu,
+            stochastic_depth=self.stochastic_depth,
+        )
+        if fused is not None:
+            return fused
         out = self.relu(self.bn1(self.conv1(x_NCHW)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))

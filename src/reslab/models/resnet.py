@@ -30,6 +30,7 @@ from reslab.models.checks import (
     class_of,
     is_count,
 )
+from reslab.models.fused import fused_stem
 from reslab.models.initialise import initialise, silence
 from reslab.models.layers import (
     MakeActivation,
@@ -231,5 +232,8 @@ class ResNet(nn.Module):
 
     def _stem(self, images_NCHW: Tensor) -> Tensor:
         check_images(images_NCHW, self.conv1.in_channels, self.conv1.weight.dtype)
-        stem_NCHW: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images_NCHW))))
+        activated = fused_stem(images_NCHW, self.conv1, self.bn1, self.relu)
+        if activated is None:
+            activated = self.relu(self.bn1(self.conv1(images_NCHW)))
+        stem_NCHW: Tensor = self.maxpool(activated)
         return stem_NCHW

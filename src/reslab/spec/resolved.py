@@ -74,7 +74,8 @@ class ResolvedEngine(EngineSpec):
     precision: Literal["fp32", "bf16"]
     memory_format: Literal["contiguous", "channels_last"]
     threads: Annotated[int, Field(ge=1, le=1024)]
-    # Runs from before the setting kept everything.
+    # Runs from before the settings had torch's and kept everything.
+    kernels: Literal["reslab", "torch"] = "torch"
     checkpoint_segments: Annotated[int, Field(ge=0)] = 0
     micro_batches: Count = 1
 

@@ -232,6 +232,11 @@ class EngineSpec(Frozen):
     compile: bool = Field(
         False, description="compile the net with torch.compile; pays on long runs only"
     )
+    kernels: Literal["auto", "reslab", "torch"] = Field(
+        "auto",
+        description="whose operations train: reslab's own for fp32 on a cpu, which are built with "
+        "a C++ compiler at first use, or torch's; auto: reslab's where they can be had",
+    )
     checkpoint_segments: Annotated[int, Field(ge=0)] | Auto = Field(
         "auto",
         description="segments of the net whose activations are computed again in the backward "

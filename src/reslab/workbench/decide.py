@@ -254,16 +254,26 @@ def decide_engine(asked: EngineSpec, need: StepNeed) -> list[machines.Choice]:
 
 
 def choose_engine(asked: EngineSpec) -> list[machines.Choice]:
-    """Device, precision, memory format and threads on this machine, with reasons.
+    """Device, precision, layout, threads and kernels on this machine, with reasons.
 
     Raises:
         UserError: where the machine lacks what was asked for.
     """
     machine = machines.inspect_machine()
     device = machines.choose_device(machine, asked.device)
+    precision = machines.choose_precision(machine, str(device.value), asked.precision)
+    layout = machines.choose_memory_format(str(device.value), asked.memory_format)
+    kernels = machines.choose_kernels(
+        asked.kernels,
+        device=str(device.value),
+        precision=str(precision.value),
+        memory_format=str(layout.value),
+        compiled=asked.compile,
+    )
     return [
         device,
-        machines.choose_precision(machine, str(device.value), asked.precision),
-        machines.choose_memory_format(str(device.value), asked.memory_format),
+        precision,
+        layout,
         machines.choose_threads(machine, asked.threads),
+        kernels,
     ]

@@ -79,9 +79,9 @@ class Run(StoredRun):
     def _runtime(self) -> Runtime:
         """This machine's engine, on the device that the run was trained on where it is there."""
         try:
-            choices = choose_engine(EngineSpec(device=self.spec.engine.device))
+            choices = choose_engine(EngineSpec(device=self.spec.engine.device, kernels="torch"))
         except UserError:
-            choices = choose_engine(EngineSpec())
+            choices = choose_engine(EngineSpec(kernels="torch"))
         return Runtime(**{**{c.setting: c.value for c in choices}, "precision": "fp32"})  # type: ignore[arg-type]
 
     @property

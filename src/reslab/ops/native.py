@@ -1,0 +1,221 @@
+"""The kernels in C++: built once for the machine's instruction set, kept, and loaded.
+
+They need a compiler of C++17 with OpenMP at their first use; without one torch's own
+operations do everything. They obey the caps on instruction sets that torch and oneDNN take from
+the environment (``ATEN_CPU_CAPABILITY``, ``ONEDNN_MAX_CPU_ISA``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reslab.folders import cache_folder
+
+_SOURCES = Path(__file__).parent / "kernels"
+_FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
+_COMPILERS = ("c++", "g++", "clang++")
+
+# By the instruction sets that torch names; both have fused multiplication and addition.
+_LEVELS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
+
+# Values of oneDNN's cap that forbid what a level needs.
+_BELOW_AVX2 = {"SSE41", "AVX"}
+_BELOW_AVX512 = {*_BELOW_AVX2, "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"}
+
+_BUILD_SECONDS = 300
+
+# The arguments of each function: p pointer, l whole number of 64 bits, i of 32, d double.
+_TYPES = {"p": ctypes.c_void_p, "l": ctypes.c_int64, "i": ctypes.c_int, "d": ctypes.c_double}
+_SIGNATURES = {
+    "pack_weights": "pllllplii",
+    "unpack_weights": "plipllllii",
+    "convolve": "pppppp" + "liiii",
+    "convolve_backward": "ppppppppppp" + "liiii",
+    "pack_source": "pppp" + "lliiii",
+    "pack_gradient": "ppppp" + "lliiii",
+    "unpack_output": "ppp" + "lliiii",
+    "unpack_gradient": "ppppppp" + "lliiii",
+    "stride": "pppppp" + "liiiii",
+    "stride_backward": "ppppppppppp" + "liiiii",
+    "sum": "pplii",
+    "norm": "pplppddppppii",
+    "norm_backward": "pplppppi",
+    "activate": "pppplii",
+    "add_activate": "ppppppplii",
+    "mask": "pppppplii",
+    "norm_gradient": "pppplii",
+}
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The functions of the loaded library.
+
+    Attributes:
+        lanes: numbers in a vector; channels must be a multiple of it.
+        level: the instruction set that they were built for, in the compiler's terms.
+    """
+
+    library: ctypes.CDLL
+    lanes: int
+    level: str
+
+    def call(self, name: str, *arguments: Tensor | int | float | None) -> None:
+        """Call a function of ops/kernels by its name without the prefix.
+
+        Tensors are passed as the addresses of their first numbers: the caller answers for their
+        layout and types.
+        """
+        getattr(self.library, f"reslab_{name}")(
+            *[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """The kernels, or why there are none."""
+
+    kernels: Kernels | None
+    reason: str
+
+
+def find_kernels(environ: Mapping[str, str] | None = None) -> Found:
+    """Build the kernels, or load those that were built before; once in a process.
+
+    Args:
+        environ: the environment that holds the caps and the compiler's name ``CXX``; None: this
+            process's.
+    """
+    environ = os.environ if environ is None else environ
+    level = instruction_set(torch.backends.cpu.get_cpu_capability(), environ)
+    if platform.system() != "Linux":
+        return Found(None, "the kernels are built on Linux only")
+    if level is None:
+        return Found(None, "the CPU, or a cap on its instruction sets, has no AVX2")
+    return _load(level, environ.get("CXX", ""))
+
+
+def instruction_set(capability: str, environ: Mapping[str, str]) -> str | None:
+    """What the kernels may use, in the compiler's terms; None where that is too little.
+
+    Args:
+        capability: what torch's own kernels use, which obeys ``ATEN_CPU_CAPABILITY``.
+        environ: holds oneDNN's cap.
+
+    >>> instruction_set("AVX512", {"ONEDNN_MAX_CPU_ISA": "AVX2"})
+    'x86-64-v3'
+    """
+    # The second name is oneDNN's older one, which it still obeys.
+    cap = (environ.get("ONEDNN_MAX_CPU_ISA") or environ.get("DNNL_MAX_CPU_ISA", "")).upper()
+    if cap in _BELOW_AVX2:
+        return None
+    if cap in _BELOW_AVX512 and capability == "AVX512":
+        capability = "AVX2"
+    return _LEVELS.get(capability)
+
+
+@functools.cache
+def _load(level: str, named: str) -> Found:
+    compiler = shlex.split(named) or [path for path in map(shutil.which, _COMPILERS) if path][:1]
+    if not compiler or shutil.which(compiler[0]) is None:
+        looked = named or " or ".join(_COMPILERS)
+        compiler, missing = [], f"there is no C++ compiler ({looked}) to build the kernels with"
+    flags = (*_FLAGS, f"-march={level}")
+    try:
+        library = _open_built(flags)
+        if library is None:
+            if not compiler:
+                return Found(None, missing)
+            library = _build(compiler, flags)
+    except subprocess.CalledProcessError as error:
+        said = [line for line in error.stderr.splitlines() if "error" in line]
+        what = said[0].strip() if said else f"exit {error.returncode}"
+        return Found(None, f"{compiler[0]} could not build the kernels: {what}")
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        return Found(None, f"the kernels could not be built or loaded: {error}")
+    for name, signature in _SIGNATURES.items():
+        function = getattr(library, f"reslab_{name}")
+        function.argtypes = [_TYPES[letter] for letter in signature]
+        function.restype = None
+    return Found(Kernels(library, library.reslab_lanes(), level), f"built for {level}")
+
+
+def _kept(flags: tuple[str, ...]) -> Path:
+    """Where a library is kept: the name tells sources, flags and machine type apart."""
+    digest = hashlib.sha256(" ".join((*flags, platform.machine())).encode())
+    for path in sorted(_SOURCES.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return cache_folder("kernels") / f"{digest.hexdigest()[:16]}.so"
+
+
+def _open_built(flags: tuple[str, ...]) -> ctypes.CDLL | None:
+    """The library that was built before, which needs no compiler any more; None: there is none."""
+    try:
+        return ctypes.CDLL(str(_kept(flags)))
+    except (OSError, RuntimeError):
+        # Not there, damaged, or no folder to look into: it is built anew.
+        return None
+
+
+def _build(compiler: Sequence[str], flags: tuple[str, ...]) -> ctypes.CDLL:
+    """Compile, and keep the library whole or not at all; where it cannot be kept it still loads."""
+    sources = [str(path) for path in sorted(_SOURCES.glob("*.cpp"))]
+    with tempfile.TemporaryDirectory(prefix="reslab-kernels-") as folder:
+        made = Path(folder) / "kernels.so"
+        subprocess.run(
+            [*compiler, *flags, *sources, "-o", str(made)],
+            check=True,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_BUILD_SECONDS,
+        )
+        with contextlib.suppress(OSError, RuntimeError):
+            kept = _kept(flags)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            # Beside its place first: a rename is whole, a copy may be cut off.
+            beside = kept.with_name(f".{kept.name}-{os.getpid()}")
+            try:
+                shutil.copyfile(made, beside)
+                beside.replace(kept)
+            finally:
+                beside.unlink(missing_ok=True)
+        # A library that is loaded needs its file no more.
+        return ctypes.CDLL(str(made))
+
+
+class _Switch:
+    """Whether nets may run on the kernels: off unless an engine turns it on."""
+
+    kernels: Kernels | None = None
+
+
+def active_kernels() -> Kernels | None:
+    """The kernels where they are switched on, see ``using_kernels``."""
+    return _Switch.kernels
+
+
+@contextlib.contextmanager
+def using_kernels(kernels: Kernels | None) -> Iterator[None]:
+    """Within the context nets run on these kernels where they can; None: on torch's operations."""
+    before = _Switch.kernels
+    _Switch.kernels = kernels
+    try:
+        yield
+    finally:
+        _Switch.kernels = before

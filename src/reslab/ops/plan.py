@@ -1,0 +1,175 @@
+"""What a residual block is made of, and whether reslab's kernels can do all that it would do.
+
+Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
+
+from reslab.ops.native import Kernels, active_kernels
+
+# Channels, rows and columns.
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A convolution and the norm behind it."""
+
+    conv: nn.Conv2d
+    norm: nn.BatchNorm2d
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a block is made of.
+
+    Attributes:
+        branch: the residual branch, in its order.
+        projection: the shortcut's convolution and norm, if it has them.
+        identity: whether the shortcut is the block's input as it is.
+        padded: the stride of a shortcut that takes every so manieth pixel and fills new channels
+            with zeros; 0: it is none.
+    """
+
+    branch: tuple[Unit, ...]
+    projection: Unit | None = None
+    identity: bool = False
+    padded: int = 0
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """All of them, the projection last."""
+        return (*self.branch, *([self.projection] if self.projection else []))
+
+
+def kernels_for(x_NCHW: Tensor, plan: Plan, others: Sequence[nn.Module]) -> Kernels | None:
+    """The kernels where they are switched on and can do all that these modules do; or None.
+
+    Whatever is not as they expect is left to the modules, with the errors that they give.
+
+    Args:
+        x_NCHW: the block's input.
+        plan: the block.
+        others: further modules that would be called and are not: nobody may be listening there.
+    """
+    if torch.compiler.is_compiling():
+        return None
+    kernels = active_kernels()
+    if (
+        kernels is None
+        or type(x_NCHW) is not Tensor
+        or x_NCHW.ndim != 4
+        or x_NCHW.device.type != "cpu"
+        or x_NCHW.dtype != torch.float32
+        or torch.is_autocast_enabled("cpu")
+        or torch._C._get_tracing_state() is not None
+        or torch._C._len_torch_dispatch_stack()
+        or _everybody_is_heard()
+        or any(map(_is_heard, others))
+    ):
+        return None
+    fits = all(_fits(unit, kernels.lanes) for unit in plan.units)
+    return kernels if fit_together(plan, x_NCHW) and fits else None
+
+
+def fit_together(plan: Plan, x_NCHW: Tensor) -> bool:
+    """Whether each part takes what the one before it gives, and branch and shortcut agree.
+
+    Every norm has to see more than one pixel: torch's own refuses a single one.
+    """
+    images, *rest = x_NCHW.shape
+    given = _after(plan.branch, images, (rest[0], rest[1], rest[2]))
+    shortcut: Shape | None = given
+    if plan.projection is not None:
+        shortcut = _after([plan.projection], images, (rest[0], rest[1], rest[2]))
+    elif plan.identity:
+        shortcut = (rest[0], rest[1], rest[2])
+    elif plan.padded and given is not None:
+        shortcut = (max(given[0], rest[0]), -(-rest[1] // plan.padded), -(-rest[2] // plan.padded))
+    return given is not None and given == shortcut
+
+
+def _after(units: Sequence[Unit], images: int, shape: Shape) -> Shape | None:
+    """The shape that units give, or None where something does not fit."""
+    for unit in units:
+        conv, (channels, rows, columns) = unit.conv, shape
+        if isinstance(conv.padding, str) or channels != conv.in_channels:
+            return None
+        rows, columns = (
+            (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+            for size, padding, dilation, kernel, stride in zip(
+                (rows, columns),
+                conv.padding,
+                conv.dilation,
+                conv.kernel_size,
+                conv.stride,
+                strict=True,
+            )
+        )
+        if rows < 1 or columns < 1 or images * rows * columns <= 1:
+            return None
+        shape = (conv.out_channels, rows, columns)
+    return shape
+
+
+def _fits(unit: Unit, lanes: int) -> bool:
+    conv, norm = unit.conv, unit.norm
+    if not (
+        type(conv) is nn.Conv2d
+        and type(norm) is nn.BatchNorm2d
+        and norm.training
+        and norm.affine
+        and norm.track_running_stats
+        and norm.momentum is not None
+        and conv.bias is None
+        and conv.padding_mode == "zeros"
+        and conv.out_channels % lanes == 0
+        and not _is_heard(conv)
+        and not _is_heard(norm)
+    ):
+        return False
+    channels = (conv.out_channels,)
+    inside = conv.in_channels // conv.groups
+    of_norm = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    return _is_plain(conv.weight, (*channels, inside, *conv.kernel_size)) and all(
+        tensor is not None and _is_plain(tensor, channels) and tensor.is_contiguous()
+        for tensor in of_norm
+    )
+
+
+def _is_plain(tensor: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether memory holds what the module says that it is: nobody put something else there."""
+    return (
+        tuple(tensor.shape) == shape
+        and tensor.dtype == torch.float32
+        and tensor.device.type == "cpu"
+        and type(tensor) in (Tensor, nn.Parameter)
+    )
+
+
+def _is_heard(module: nn.Module) -> bool:
+    """Whether somebody wants to see, or to change, what goes through the module itself."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in module.__dict__
+    )
+
+
+def _everybody_is_heard() -> bool:
+    """Whether somebody listens to all modules of the process."""
+    return bool(
+        torch_modules._global_forward_hooks
+        or torch_modules._global_forward_pre_hooks
+        or torch_modules._global_backward_hooks
+        or torch_modules._global_backward_pre_hooks
+    )

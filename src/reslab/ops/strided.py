@@ -1,0 +1,109 @@
+"""The 3x3 convolution of stride 2 on reslab's kernels, with the norm and ReLU before it.
+
+Shape suffixes: ``N`` images, ``I`` and ``O`` channels of input and output, ``H`` and ``W`` rows
+and columns. Tensors NIHW lie in channels_last.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reslab.ops.native import Kernels
+from reslab.ops.operands import Backward, Gradient, Source
+
+# Channels of input and output for which there is a kernel: with more torch's are as fast.
+_CHANNELS = ((16, 32), (32, 64))
+
+# The taps of a row in the order in which the gradient of the input takes them.
+_MIDDLE_RIGHT_LEFT = [1, 2, 0]
+
+
+def fits(conv: torch.nn.Conv2d) -> bool:
+    """Whether this is the way to compute that convolution."""
+    return (
+        conv.kernel_size == (3, 3)
+        and conv.stride == (2, 2)
+        and conv.padding == (1, 1)
+        and conv.dilation == (1, 1)
+        and conv.groups == 1
+        and (conv.in_channels, conv.out_channels) in _CHANNELS
+    )
+
+
+def convolve(kernels: Kernels, source: Source, weight_OI33: Tensor) -> tuple[Tensor, Tensor]:
+    """The convolution of a source with weights (out, in, 3, 3).
+
+    Returns:
+        Its output z (N, O, ceil(H / 2), ceil(W / 2)), and the sums of z and of its squares over
+        all pixels (2, O), in double.
+    """
+    x = source.x_NCHW
+    channels = len(weight_OI33)
+    z = torch.empty(
+        (len(x), channels, -(-x.shape[2] // 2), -(-x.shape[3] // 2)),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=torch.channels_last,
+    )
+    sums_2O = torch.empty(2, channels, dtype=torch.float64, device="cpu")
+    kernels.call(
+        "stride",
+        x,
+        source.scale_C,
+        source.shift_C,
+        weight_OI33.permute(2, 3, 1, 0).contiguous(),
+        z,
+        sums_2O,
+        *_sizes(x, weight_OI33),
+    )
+    return z, sums_2O
+
+
+def convolve_backward(
+    kernels: Kernels,
+    gradient: Gradient,
+    source: Source,
+    weight_OI33: Tensor,
+    residual_NIHW: Tensor | None = None,
+    *,
+    for_source: bool = True,
+) -> Backward:
+    """The gradients of a convolution behind which a norm stands.
+
+    Args:
+        kernels: the kernels.
+        gradient: of its output.
+        source: what was convolved.
+        weight_OI33: with what.
+        residual_NIHW: what is added to the gradient of a plain source; None: nothing.
+        for_source: whether the source's gradient is wanted.
+    """
+    x = source.x_NCHW
+    to = torch.empty_like(x) if for_source else None
+    sums_2I = torch.empty(2, x.shape[1], dtype=torch.float64, device="cpu")
+    out_channels, in_channels = weight_OI33.shape[:2]
+    added = x.new_zeros(torch.get_num_threads(), 3, 3, in_channels, out_channels)
+    kernels.call(
+        "stride_backward",
+        gradient.norm_NCHW,
+        gradient.z_NCHW,
+        gradient.coefficients_3C,
+        x,
+        source.scale_C,
+        source.shift_C,
+        residual_NIHW,
+        weight_OI33.permute(2, 3, 0, 1)[:, _MIDDLE_RIGHT_LEFT].contiguous(),
+        to,
+        added,
+        sums_2I,
+        *_sizes(x, weight_OI33),
+    )
+    found_OI33 = torch.empty_like(weight_OI33)
+    found_OI33.copy_(added.sum(dim=0).permute(3, 2, 0, 1))
+    return Backward(to, found_OI33, sums_2I)
+
+
+def _sizes(x_NIHW: Tensor, weight_OI33: Tensor) -> tuple[int, ...]:
+    images, in_channels, rows, columns = x_NIHW.shape
+    return images, rows, columns, in_channels, len(weight_OI33), torch.get_num_threads()

@@ -1,0 +1,234 @@
+"""Finding, building and loading the kernels; a compiler that only copies makes it quick."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from reslab.ops import native
+from reslab.ops.native import Kernels, active_kernels, find_kernels, instruction_set, using_kernels
+
+LETTERS = {"int64_t": "l", "int": "i", "double": "d"}
+
+
+@pytest.fixture(scope="module")
+def library() -> Path:
+    """The library that this machine's compiler makes, built at most once."""
+    found = find_kernels()
+    if found.kernels is None:
+        pytest.skip(found.reason)
+    return Path(found.kernels.library._name)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder for kernels, of which this process has loaded none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    native._load.cache_clear()
+    yield tmp_path / "cache" / "reslab" / "kernels"
+    native._load.cache_clear()
+
+
+@pytest.fixture
+def compiler(library: Path, tmp_path: Path) -> Path:
+    """A program that takes a compiler's arguments and notes each call in ``calls``."""
+    return program(
+        tmp_path,
+        f'echo "$@" >> {tmp_path}/calls',
+        'while [ "$1" != -o ]; do shift; done',
+        f'{shutil.which("cp")} {library} "$2"',
+    )
+
+
+def program(folder: Path, *lines: str) -> Path:
+    path = folder / "compile"
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+    return path
+
+
+def calls(folder: Path) -> list[str]:
+    path = folder / "calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("capability", "environ", "level"),
+    [
+        ("AVX512", {}, "x86-64-v4"),
+        ("AVX2", {}, "x86-64-v3"),
+        ("DEFAULT", {}, None),
+        ("NEON", {}, None),
+        ("AVX512", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, "x86-64-v4"),
+        ("AVX512", {"ONEDNN_MAX_CPU_ISA": "avx2"}, "x86-64-v3"),
+        ("AVX512", {"ONEDNN_MAX_CPU_ISA": "AVX2_VNNI_2"}, "x86-64-v3"),
+        ("AVX512", {"ONEDNN_MAX_CPU_ISA": "AVX"}, None),
+        ("AVX2", {"ONEDNN_MAX_CPU_ISA": "SSE41"}, None),
+        ("AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX"}, "x86-64-v3"),
+        ("AVX512", {"DNNL_MAX_CPU_ISA": "AVX2"}, "x86-64-v3"),
+        ("AVX512", {"ONEDNN_MAX_CPU_ISA": "ALL", "DNNL_MAX_CPU_ISA": "AVX2"}, "x86-64-v4"),
+        ("DEFAULT", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, None),
+    ],
+)
+def test_caps_on_instruction_sets_are_obeyed(
+    capability: str, environ: dict[str, str], level: str | None
+) -> None:
+    assert instruction_set(capability, environ) == level
+
+
+def test_the_kernels_of_a_level_have_its_vectors(library: Path) -> None:
+    del library
+    for environ, lanes in (({}, (8, 16)), ({"ONEDNN_MAX_CPU_ISA": "AVX2"}, (8,))):
+        kernels = find_kernels(environ).kernels
+        assert kernels is not None
+        assert kernels.lanes in lanes
+        assert (kernels.level == "x86-64-v4") == (kernels.lanes == 16)
+
+
+def test_without_avx2_there_are_none() -> None:
+    found = find_kernels({"ONEDNN_MAX_CPU_ISA": "SSE41"})
+    assert found.kernels is None
+    assert "no AVX2" in found.reason
+
+
+def test_elsewhere_than_on_linux_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    found = find_kernels({})
+    assert found.kernels is None
+    assert "Linux" in found.reason
+
+
+def test_functions_are_called_with_the_types_that_they_take(library: Path) -> None:
+    declared = {}
+    for path in sorted(native._SOURCES.glob("*.cpp")):
+        exported = path.read_text().split('extern "C"')[1]
+        for name, arguments in re.findall(r"void reslab_(\w+)\((.*?)\)", exported, re.DOTALL):
+            declared[name] = "".join(
+                "p" if "*" in argument else LETTERS[argument.split()[-2]]
+                for argument in arguments.split(",")
+            )
+    assert declared == native._SIGNATURES
+    loaded = ctypes.CDLL(str(library))
+    assert all(hasattr(loaded, f"reslab_{name}") for name in declared)
+
+
+def test_tensors_are_passed_as_addresses(library: Path) -> None:
+    del library
+    kernels = find_kernels().kernels
+    assert kernels is not None
+    z = torch.arange(-kernels.lanes, kernels.lanes, dtype=torch.float32).view(2, -1)
+    to = torch.empty_like(z)
+    ones = torch.ones(kernels.lanes)
+    kernels.call("activate", z, ones, ones, to, 2, kernels.lanes, 1)
+    assert torch.equal(to, (z + 1).clamp(min=0))
+
+
+def test_they_are_built_once_and_then_found_without_a_compiler(
+    cache: Path, compiler: Path, tmp_path: Path
+) -> None:
+    found = find_kernels({"CXX": str(compiler)})
+    assert found.kernels is not None
+    assert found.reason.startswith("built for x86-64-v")
+    (call,) = calls(tmp_path)
+    assert f"-march={found.kernels.level}" in call
+    (kept,) = cache.iterdir()
+    assert find_kernels({"CXX": str(compiler)}) is found
+
+    native._load.cache_clear()
+    again = find_kernels({"CXX": "/no/such/compiler"})
+    assert again.kernels is not None
+    assert again.kernels.library._name == str(kept)
+    assert len(calls(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["norm.cpp", "simd.h"])
+def test_other_sources_are_built_anew(
+    cache: Path, compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    sources = shutil.copytree(native._SOURCES, tmp_path / "sources")
+    monkeypatch.setattr(native, "_SOURCES", sources)
+    for _ in range(2):  # the same sources elsewhere, then others
+        find_kernels({"CXX": str(compiler)})
+        native._load.cache_clear()
+        with (sources / name).open("a") as file:
+            file.write("// changed\n")
+    assert len(calls(tmp_path)) == 2
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_other_flags_are_built_anew(
+    cache: Path, compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_kernels({"CXX": str(compiler)})
+    monkeypatch.setattr(native, "_FLAGS", (*native._FLAGS, "-g"))
+    native._load.cache_clear()
+    find_kernels({"CXX": str(compiler)})
+    assert len(list(cache.iterdir())) == len(calls(tmp_path)) == 2
+
+
+def test_a_missing_compiler_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find_kernels({"CXX": "no-such-compiler"})
+    assert found.kernels is None
+    assert "(no-such-compiler)" in found.reason
+
+    monkeypatch.setenv("PATH", "")
+    found = find_kernels({})
+    assert found.kernels is None
+    assert all(name in found.reason for name in ("c++", "g++", "clang++"))
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            ["echo 'norm.cpp:3: note: x' >&2", "echo 'norm.cpp:4: error: too old' >&2", "exit 1"],
+            "norm.cpp:4: error: too old",
+        ),
+        (["exit 3"], "exit 3"),
+        (["exec sleep 5"], "timed out"),
+        (['while [ "$1" != -o ]; do shift; done', 'echo rubbish > "$2"'], "too short"),
+        (["true"], "No such file"),
+    ],
+)
+def test_a_compiler_that_fails_is_quoted(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], said: str
+) -> None:
+    if "timed" in said:
+        monkeypatch.setattr(native, "_BUILD_SECONDS", 0.1)
+    found = find_kernels({"CXX": str(program(tmp_path, *lines))})
+    assert found.kernels is None
+    assert said in found.reason
+    assert not list(cache.glob(".build-*"))
+
+
+def test_they_are_built_elsewhere_where_the_cache_cannot_be_written(
+    cache: Path, compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.parent.parent.write_text("a file where a folder should be")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = find_kernels({"CXX": str(compiler)})
+    assert found.kernels is not None
+    assert Path(found.kernels.library._name).parent.parent == tmp_path
+    assert len(calls(tmp_path)) == 1
+
+
+def test_they_are_off_unless_switched_on(library: Path) -> None:
+    kernels = Kernels(ctypes.CDLL(str(library)), 16, "x86-64-v4")
+    assert active_kernels() is None
+    with using_kernels(kernels):
+        assert active_kernels() is kernels
+        with using_kernels(None):
+            assert active_kernels() is None
+        assert active_kernels() is kernels
+        with pytest.raises(ZeroDivisionError), using_kernels(None):
+            raise ZeroDivisionError
+        assert active_kernels() is kernels
+    assert active_kernels() is None
