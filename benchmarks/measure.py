@@ -143,7 +143,7 @@ def _serve(pipe: Connection, make: Callable[[], object], threads: int) -> None:
         try:
             pipe.send(answer)
             method, arguments = pipe.recv()
-        except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        except (EOFError, ConnectionError, KeyboardInterrupt):
             return
 
 
