@@ -1,17 +1,13 @@
 import importlib
 import json
-from pathlib import Path
 
 import pytest
 
 from reslab.errors import UserError
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def compare(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def compare(benchmarks):
     return importlib.import_module("compare")
 
 
