@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from measure import ratio_of_medians
 from reslab.errors import UserError
+from reslab.wording import counted
 from tables import table, told_ratio
 
 OURS = "reslab"
@@ -87,7 +88,7 @@ def key_of(training: Training) -> tuple[str, ...]:
         training["contender"],
         training["recipe"],
         *training["settings"],
-        f"{training['threads']} threads",
+        counted(training["threads"], "thread"),
     )
 
 
@@ -107,6 +108,8 @@ def format_table(trainings: Sequence[Training], data: str, targets: Sequence[flo
     the target with every seed.
     """
     groups = {key: g for key, g in groups_of(trainings).items() if key[0] == data}
+    # reslab's own first, the others as they come.
+    groups = dict(sorted(groups.items(), key=lambda item: item[0][1] != OURS))
     ours = [group for key, group in groups.items() if key[1] == OURS]
     head = ["contender", "recipe", "seeds", "epochs", "test accuracy: best, last"]
     for target in targets:
@@ -142,9 +145,9 @@ def _cells(group: Sequence[Training], ours: Sequence[Training] | None, target: f
     """Time and ratio of one contender."""
     times = [time_to(training, target) for training in group]
     seconds = [reached.seconds for reached in times]
-    told = f"{statistics.median(seconds):.0f} s"
+    told = f"{statistics.median(seconds):.4g} s"
     if len(seconds) > 1:
-        told += f" ({min(seconds):.0f} to {max(seconds):.0f})"
+        told += f" ({min(seconds):.4g} to {max(seconds):.4g})"
     missed = sum(not reached.is_target for reached in times)
     if missed:
         told += f", not reached by {missed} of {len(times)}: time to their best epoch"

@@ -15,7 +15,10 @@ from typing import Any
 import torch
 
 _TRIAL_TURNS = 3
-_TRIAL_STEPS = 4
+
+# Steps of a turn: as many as the fastest variant makes in so many seconds, within limits.
+_TURN_SECONDS = 2.0
+_MOST_STEPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +112,13 @@ def find_fastest(variants: Sequence[Variant], train: Callable[[Variant, int], ob
     if not first:
         raise RuntimeError(f"no variant works: {failed}")
     turns: dict[Variant, list[float]] = {variant: [] for variant in first}
-    for turn in range(_TRIAL_TURNS if len(first) > 1 else 0):
-        for variant in list(first) if turn % 2 == 0 else reversed(list(first)):
-            turns[variant].append(_seconds_a_step(train, variant, _TRIAL_STEPS))
+    if len(first) > 1:
+        # The second step tells how many a turn may have.
+        second = min(_seconds_a_step(train, variant, 1) for variant in first)
+        steps = max(1, min(_MOST_STEPS, int(_TURN_SECONDS / second)))
+        for turn in range(_TRIAL_TURNS):
+            for variant in list(first) if turn % 2 == 0 else reversed(list(first)):
+                turns[variant].append(_seconds_a_step(train, variant, steps))
     best = min(first, key=lambda variant: min(turns[variant], default=0.0))
     record: dict[str, Any] = {"choosing_seconds": time.perf_counter() - began}
     if len(variants) > 1:

@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +22,7 @@ from typing import Any
 
 from accuracy_contenders import CONTENDERS, Task
 from accuracy_table import TARGETS, format_table, key_of, read_trainings
-from measure import Worker, describe_machine
+from measure import Worker, describe_machine, measure_limits
 from race import last_line, say
 from reslab.data.catalog import open_source
 from reslab.errors import UserError
@@ -112,7 +112,10 @@ def prepare(name: str, seed: int, options: argparse.Namespace) -> tuple[Task, di
 
 def train(names: Sequence[str], seed: int, options: argparse.Namespace) -> None:
     """Train some contenders with a seed, their epochs in turns, and append each that ends."""
-    done = {(*key_of(t), t["seed"]) for t in read_trainings(options.out)}
+    earlier = read_trainings(options.out)
+    done = {(*key_of(t), t["seed"]) for t in earlier}
+    environment = describe_machine()
+    check_machine(earlier, environment, options.out)
     with ExitStack() as stack:
         runners = []
         for name in names:
@@ -121,7 +124,8 @@ def train(names: Sequence[str], seed: int, options: argparse.Namespace) -> None:
                 say(f"{name} with seed {seed} is there already")
                 continue
             record["interleaved_with"] = [other for other in names if other != name]
-            record["environment"] = describe_machine()
+            record["environment"] = environment
+            record["limits"] = measure_limits(threads=record["threads"], quick=True)
             contender = CONTENDERS[name]
             worker = Worker(
                 partial(contender.make, task),
@@ -151,7 +155,28 @@ def train(names: Sequence[str], seed: int, options: argparse.Namespace) -> None:
             turn += 1
 
 
-def _works(runner: Runner, work: Any) -> bool:
+def check_machine(
+    earlier: Sequence[Mapping[str, Any]], environment: Mapping[str, Any], out: Path
+) -> None:
+    """Refuse to put times of different machines into one file.
+
+    Raises:
+        UserError: where the file's are of another machine.
+    """
+    here = environment["machine"]
+    for training in earlier:
+        there = training["environment"]["machine"]
+        odd = [key for key in ("cpu", "cpus", "features") if there[key] != here[key]]
+        if odd:
+            raise UserError(
+                f"{out} holds trainings of another machine",
+                expected=", ".join(f"{key} {there[key]}" for key in odd),
+                received=", ".join(f"{key} {here[key]}" for key in odd),
+                remedy="name another file",
+            )
+
+
+def _works(runner: Runner, work: Callable[[Runner], None]) -> bool:
     """Do it, and tell whether it failed."""
     try:
         work(runner)

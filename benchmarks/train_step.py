@@ -13,6 +13,8 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,8 @@ def measure_case(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     """Everything about one case, with its own limits and environment."""
     environment = describe_machine()
     environment["packages"].update(package_versions(PEERS))
-    work = prepare_case(
+    prepare = partial(
+        prepare_case,
         case,
         seconds=options.seconds,
         compile_=not options.no_compile,
@@ -45,10 +48,16 @@ def measure_case(case: Case, options: argparse.Namespace) -> dict[str, Any]:
         batch_size=options.batch_size,
         data=options.data,
         root=options.root,
-        settings=options.set,
     )
+    work = prepare(settings=options.set)
     names = chosen(options.contenders)
     entrants = {n: CONTENDERS[n].entrant(work) for n in names if CONTENDERS[n].has(work)}
+    for variant in options.variants:
+        name, _, settings = variant.partition(":")
+        own = prepare(settings=[*options.set, *settings.split(",")])
+        entrants[f"{OURS}-{name}"] = replace(
+            CONTENDERS[OURS].entrant(own), what=f"reslab's step with {settings}"
+        )
     say(f"{case.name}: limits …")
     limits = [measure_limits(threads=work.threads, quick=options.quick)]
     outcome = race(entrants, threads=work.threads, rounds=options.rounds, patience=options.patience)
@@ -138,6 +147,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=list(DEFAULT_CONTENDERS),
         help="those that lack a net are left out there; cells: every cell of the grid as one of "
         f"its own (default: {' '.join(DEFAULT_CONTENDERS)})",
+    )
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        default=[],
+        metavar="NAME:SETTING,…",
+        help="further contenders reslab-NAME, with these settings besides those of --set: what a "
+        "setting gains is the ratio to the variant without it",
     )
     parser.add_argument("--rounds", type=int, default=5, help="after one to warm up")
     parser.add_argument("--seconds", type=float, default=10.0, help="that a round takes")
