@@ -14,14 +14,22 @@ def without_paths(command: Sequence[str]) -> list[str]:
 
     >>> without_paths(["/home/me/benchmarks/a.py", "--root", "/home/me/data", "--out", "x.json"])
     ['benchmarks/a.py', '--root', 'DATA', '--out', 'x.json']
+    >>> without_paths(["a.py", "--root=/home/me/data", "--out=/tmp/x.json"])
+    ['benchmarks/a.py', '--root=DATA', '--out=x.json']
     """
     told = [f"benchmarks/{Path(command[0]).name}"]
     for before, word in itertools.pairwise(command):
-        if before == "--root":
-            told.append("DATA")
+        option, equals, value = word.rpartition("=")
+        if before == "--root" or option == "--root":
+            told.append(f"{option}{equals}DATA")
         else:
-            told.append(Path(word).name if Path(word).is_absolute() else word)
+            told.append(f"{option}{equals}{_name(value)}")
     return told
+
+
+def _name(value: str) -> str:
+    path = Path(value)
+    return path.name if path.is_absolute() else value
 
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:

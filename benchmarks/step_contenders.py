@@ -134,8 +134,11 @@ def _torch(way: Way, what: str, **options: Any) -> Contender:
 
 def _preloaded(library: str) -> dict[str, str]:
     """The environment of a process whose allocator is another library; empty without it."""
-    found = ctypes.util.find_library(library)
-    return {"LD_PRELOAD": found} if found else {}
+    for name in (library, f"{library}_minimal"):
+        found = ctypes.util.find_library(name)
+        if found:
+            return {"LD_PRELOAD": found}
+    return {}
 
 
 CONTENDERS: dict[str, Contender] = {

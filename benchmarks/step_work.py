@@ -12,6 +12,7 @@ from reslab.catalog.nets import Shortcut
 from reslab.data.arrays import ArraySource
 from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
+from reslab.errors import UserError
 from reslab.models.cost import measure_cost
 from reslab.spec.recipes import recipe_document
 from reslab.spec.resolved import ResolvedRun
@@ -215,6 +216,17 @@ def _source(case: Case, count: int, data: str | None, root: str | None) -> DataS
     """So many images, real or random."""
     if data is not None:
         whole = open_source(data, root)
+        wanted, there = (
+            (case.channels, case.image_size),
+            (whole.card.channels, whole.card.image_size),
+        )
+        if wanted != there:
+            raise UserError(
+                f"the images of {data} do not fit {case.name}",
+                expected=f"{wanted[0]} channels of {wanted[1]} pixels",
+                received=f"{there[0]} channels of {there[1]} pixels",
+                remedy="choose another of --cases, or leave --data out",
+            )
         train = whole.load_train().take(np.arange(count))
         names = whole.card.classes
         return ArraySource(

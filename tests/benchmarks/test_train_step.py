@@ -55,6 +55,13 @@ def test_a_foreign_file_is_not_written_over(train_step, tmp_path, monkeypatch, c
     assert json.loads(out.read_text()) == {"benchmark": "inference"}
 
 
+def test_images_of_another_size_are_refused(train_step, monkeypatch, capsys):
+    command = ["train_step.py", "--cases", "resnet20@32", "--data", "digits", "--quick"]
+    monkeypatch.setattr("sys.argv", command)
+    assert train_step.main() == 2
+    assert "received 1 channels of 8 pixels" in capsys.readouterr().err
+
+
 def test_cells_stand_for_each_cell_of_the_grid(benchmarks):
     contenders = importlib.import_module("step_contenders")
     names = contenders.chosen(["cells", "reslab", "cell-fp32-contiguous-eager"])
