@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from peers import Epoch, NoteLoop, TunedLoop, Work, initial_model
+from peers import NoteLoop, Work, initial_model, plain_loop, tuned_loop
+from race import KEEP_FREED, Entrant, Round
 from reslab.data.batches import TrainBatches
 from reslab.engine.runtime import Runtime
 from reslab.training.fit import begin, fit
 from reslab.workbench.resolve import normaliser_of
-
-# glibc's own switches for what reslab's engine asks of it through mallopt.
-KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 
 
 class Harness:
@@ -46,32 +45,38 @@ class Harness:
             "optimizer": "as the spec says: fused SGD, Nesterov, one-cycle",
         }
 
-    def run_round(self, number: int) -> Epoch:
+    def run_round(self, number: int) -> Round:
         """One epoch, a whole training of its own on an order of its own."""
         batches = replace(self._batches, order_seed=number, augmentation_seed=number)
         with self._runtime.active():
             result = fit(begin(self._model, batches, self._training, self._runtime))
         images = result.steps * batches.batch_size
-        return Epoch(images=images, steps=result.steps, loss=result.history[-1].train_loss)
+        return Round(images=images, steps=result.steps, loss=result.history[-1].train_loss)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A contender: what builds it in its process, and that process's environment."""
+class Loop:
+    """A way to train whole epochs: what builds it in its process, and that one's environment."""
 
     make: Callable[[Work], object]
     what: str
-    environment: dict[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def entrant(self, work: Work) -> Entrant:
+        """It as it takes part."""
+        make = partial(self.make, work)
+        return Entrant(make=make, what=self.what, environment=self.environment)
 
 
 CONTENDERS = {
-    "reslab": Entry(make=Harness, what="reslab.training.fit.fit", environment={}),
-    "tuned": Entry(make=TunedLoop, what="tuned stock loop, stock allocator", environment={}),
-    "tuned-keep": Entry(
-        make=TunedLoop,
+    "reslab": Loop(make=Harness, what="reslab.training.fit.fit"),
+    "tuned": Loop(make=tuned_loop, what="tuned stock loop, stock allocator"),
+    "tuned-keep": Loop(
+        make=tuned_loop,
         what="the tuned loop, glibc told by its environment to keep freed memory",
         environment=KEEP_FREED,
     ),
-    "note": Entry(make=NoteLoop, what="the note's plain loop", environment={}),
+    "plain": Loop(make=plain_loop, what="fp32, eager, contiguous, unfused; batches as tuned"),
+    "note": Loop(make=NoteLoop, what="the note's plain loop"),
 }
 DEFAULT_CONTENDERS = ("reslab", "tuned", "note")

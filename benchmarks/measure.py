@@ -7,9 +7,12 @@ works at a time, and each measures its own work where it is done.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import multiprocessing
 import os
 import statistics
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from provenance import without_paths
 from reslab.engine import memory
 from reslab.engine.machine import inspect_machine
 from reslab.runs.environment import describe_environment
@@ -53,6 +57,7 @@ class Worker(AbstractContextManager["Worker"]):
         make: builds the object, in the process; must be picklable.
         threads: for torch and OpenMP in the process.
         environment: further environment variables of the process.
+        patience: seconds that a call may take at most; None: without a limit.
     """
 
     def __init__(
@@ -61,7 +66,9 @@ class Worker(AbstractContextManager["Worker"]):
         *,
         threads: int,
         environment: Mapping[str, str] | None = None,
+        patience: float | None = None,
     ) -> None:
+        self._patience = patience
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, make, threads), daemon=True)
@@ -86,7 +93,8 @@ class Worker(AbstractContextManager["Worker"]):
         """Call the object's method and wait for it.
 
         Raises:
-            RuntimeError: with the worker's traceback where the call failed or the worker died.
+            RuntimeError: with the worker's traceback where the call failed, the worker died, or it
+                took longer than there was patience.
         """
         self.wait()
         self._pipe.send((method, arguments))
@@ -94,6 +102,9 @@ class Worker(AbstractContextManager["Worker"]):
 
     def _receive(self) -> Reply:
         try:
+            if not self._pipe.poll(self._patience):
+                self._process.kill()
+                raise RuntimeError(f"the worker gave no answer within {self._patience:g} s")
             answer = self._pipe.recv()
         except EOFError:
             self._process.join()
@@ -132,7 +143,7 @@ def _serve(pipe: Connection, make: Callable[[], object], threads: int) -> None:
         try:
             pipe.send(answer)
             method, arguments = pipe.recv()
-        except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        except (EOFError, ConnectionError, KeyboardInterrupt):
             return
 
 
@@ -153,16 +164,23 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def ratio_of_medians(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
+def ratio_of_medians(
+    ours: Sequence[float], theirs: Sequence[float], *, paired: bool = True
+) -> dict[str, Any]:
     """How many times as large ours is, with a 95 % bootstrap interval.
 
-    Rounds are drawn in pairs: the two of one round were measured next to each other, so that
-    a slow minute of the machine strikes both.
+    Args:
+        ours: a value for each round.
+        theirs: the same of another.
+        paired: whether rounds are drawn in pairs: the two of one round were measured next to
+            each other, so that a slow minute of the machine strikes both. Where they were not,
+            as in two results of different days, each is drawn for itself.
     """
     ours_R, theirs_R = np.asarray(ours), np.asarray(theirs)
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, len(ours_R), (RESAMPLES, len(ours_R)))
-    ratios = np.median(ours_R[drawn], axis=1) / np.median(theirs_R[drawn], axis=1)
+    others = drawn if paired else rng.integers(0, len(theirs_R), (RESAMPLES, len(theirs_R)))
+    ratios = np.median(ours_R[drawn], axis=1) / np.median(theirs_R[others], axis=1)
     low, high = np.quantile(ratios, [0.025, 0.975])
     return {
         "ratio": float(np.median(ours_R) / np.median(theirs_R)),
@@ -230,10 +248,13 @@ def best_limits(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return best
 
 
-def peak_flops(limits: Mapping[str, Any], precision: str, threads: int) -> float:
-    """FLOP/s of the best matrix product in that precision with that many threads."""
-    by_side = limits["gemm_tflops"][precision]
-    best: float = max(by_threads[str(threads)] for by_threads in by_side.values())
+def peak_flops(limits: Mapping[str, Any], threads: int) -> float:
+    """FLOP/s of the best matrix product with that many threads, whatever its precision and side."""
+    best: float = max(
+        by_threads[str(threads)]
+        for by_side in limits["gemm_tflops"].values()
+        for by_threads in by_side.values()
+    )
     return best * 1e12
 
 
@@ -246,9 +267,17 @@ def peak_bytes(*, reset: bool = False) -> int:
     return found
 
 
+def trim_memory() -> None:
+    """Let glibc give back what it keeps of freed memory; elsewhere nothing is done."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def describe_machine() -> dict[str, Any]:
     """Versions, commit and machine, as runs record them, and how busy the machine was."""
     description = describe_environment()
+    description["command"] = without_paths(sys.argv)
     if hasattr(os, "getloadavg"):
         description["load_average"] = os.getloadavg()[0]
     return description

@@ -1,15 +1,14 @@
-"""How others train the same net on the same images: the note's loop, and a tuned stock loop.
+"""How others train the same net on the same images: the note's loop, and stock loops.
 
 Each is built in a worker process (``measure.Worker``) that has torch's and glibc's stock state.
-Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns, ``S`` the crop.
+Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns, ``K`` classes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,23 +16,18 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from race import Round
 from reslab.data.source import Images
-from reslab.spec.resolved import ResolvedRun
+from reslab.errors import UserError
+from reslab.spec.optimizers import SGD, Adam
+from reslab.spec.resolved import ResolvedRun, ResolvedTraining
+from reslab.training.schedule import learning_rate
 from reslab.workbench.resolve import build_model
+from stock import PLAIN, Variant, find_fastest, grid
+from stock_batches import StockBatches
 
 NOTE_BATCH = 32
 _SAY_EVERY = 100
-_TRIAL_TURNS = 3
-_TRIAL_STEPS = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """What an epoch came to, the same for all contenders."""
-
-    images: int
-    steps: int
-    loss: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +37,7 @@ class Work:
     Attributes:
         run: net, augmentation, batch size and settings of the training.
         images: the images to train on.
-        compile: whether the tuned loop may choose torch.compile too.
+        compile: whether the stock loop may choose torch.compile too.
     """
 
     run: ResolvedRun
@@ -104,7 +98,12 @@ class NoteLoop:
             "optimizer": "Adam",
         }
 
-    def run_round(self, number: int) -> Epoch:
+    @property
+    def model(self) -> nn.Module:
+        """The net that it trains."""
+        return self._model
+
+    def run_round(self, number: int) -> Round:
         """One epoch."""
         losses: list[float] = []
         lines: list[str] = []
@@ -120,158 +119,178 @@ class NoteLoop:
             if i == 0 or (i + 1) % _SAY_EVERY == 0:
                 losses.append(loss.item())
                 lines.append(f"Epoch [{number}], Step [{i + 1}] Loss: {losses[-1]:.4f}")
-        return Epoch(images=images, steps=len(self._loader), loss=loss.item())
+        return Round(images=images, steps=len(self._loader), loss=loss.item())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """One configuration of the stock grid."""
+def stock_optimizer(
+    model: nn.Module, training: ResolvedTraining, *, fused: bool
+) -> torch.optim.Optimizer:
+    """The run's optimiser as torch has it; norms and biases are spared decay where the run says."""
+    pulled = [p for p in model.parameters() if p.ndim > 1 or training.decay_norm_and_bias]
+    spared = [p for p in model.parameters() if p.ndim == 1 and not training.decay_norm_and_bias]
+    decay = training.weight_decay
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": share}
+        for parameters, share in ((pulled, decay), (spared, 0.0))
+        if parameters
+    ]
+    spec = training.optimizer
+    if isinstance(spec, SGD):
+        return torch.optim.SGD(
+            groups,
+            lr=training.lr,
+            momentum=spec.momentum,
+            nesterov=spec.nesterov,
+            fused=fused,
+        )
+    kind = torch.optim.Adam if isinstance(spec, Adam) else torch.optim.AdamW
+    return kind(groups, lr=training.lr, betas=(spec.beta1, spec.beta2), fused=fused)
 
-    precision: str
-    memory_format: str
-    compile: bool
+
+@dataclass(kw_only=True)
+class _Training:
+    """A training on its way: the raw net, what is called for it, and what updates it."""
+
+    raw: nn.Module
+    model: Callable[[Tensor], Tensor]
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
 
 
-class TunedLoop:
-    """A stock loop as a good practitioner writes it, in the best configuration of a stock grid.
+class StockLoop:
+    """A loop with torch alone, in the best of some configurations of the stock grid.
 
-    All images lie in memory as one padded uint8 tensor; each batch is cut out of it with an own
-    offset and mirroring for every sample (one gather of rows, one of columns), then
-    normalised. Fused SGD with Nesterov momentum, one-cycle schedule, no DataLoader, and the
-    loss is read once an epoch. Which of {fp32, bf16 autocast} x {contiguous, channels_last}
-    (x {eager, compiled}) is fastest is found by trial before the first round.
+    Batches are cut from memory (``stock_batches``), the loss is read once an epoch. Which
+    variant is fastest is found by trial before the first round.
+
+    Args:
+        work: what all contenders do.
+        variants: those that may be chosen; those that compile only if the work allows it.
+        fused: whether the optimiser is torch's fused one.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, variants: Sequence[Variant], *, fused: bool) -> None:
+        _check_stock(work.run)
         self._run = work.run
-        self._may_compile = work.compile
-        augment = work.run.data.augment
-        pixels_NCHW = torch.from_numpy(work.images.pixels_NCHW)
-        self._padded_NCHW = nn.functional.pad(pixels_NCHW, (augment.pad,) * 4)
-        self._labels_N = torch.from_numpy(work.images.labels_N)
-        mean, sd = torch.tensor(work.run.facts.mean), torch.tensor(work.run.facts.sd)
-        self._scale = (1 / (255 * sd)).view(-1, 1, 1)
-        self._shift = (-mean / sd).view(-1, 1, 1)
-        self._line = torch.arange(augment.crop)
+        self._variants = [v for v in variants if work.compile or not v.compile]
+        self._fused = fused
+        self._batches = StockBatches(work.run, work.images)
         self._criterion = nn.CrossEntropyLoss(label_smoothing=work.run.training.label_smoothing)
 
     def prepare(self) -> dict[str, Any]:
-        """Try the grid and keep the fastest; tells which, and what each took."""
-        variants = [
-            Variant(precision=precision, memory_format=memory_format, compile=compiled)
-            for compiled in ((False, True) if self._may_compile else (False,))
-            for precision in ("fp32", "bf16")
-            for memory_format in ("contiguous", "channels_last")
-        ]
-        began = time.perf_counter()
-        models = {variant: self._build(variant) for variant in variants}
-        seconds: dict[Variant, list[float]] = {variant: [] for variant in variants}
-        first: dict[Variant, float] = {}
-        for variant, model in models.items():
-            first[variant] = self._try(variant, model, 1)
-        for _ in range(_TRIAL_TURNS):
-            for variant, model in models.items():
-                seconds[variant].append(self._try(variant, model, _TRIAL_STEPS))
-        self._variant = min(variants, key=lambda v: min(seconds[v]))
-        self._model = models[self._variant]
+        """Try the variants and keep the fastest; tells which, and what each took."""
+        models = {variant: self._build(variant) for variant in self._variants}
+        start = {name: t.clone() for name, t in models[self._variants[0]][0].state_dict().items()}
+
+        def attempt(variant: Variant, steps: int) -> None:
+            self._train(variant, self._begin(*models[variant], steps=steps), steps)
+
+        trial = find_fastest(self._variants, attempt)
+        self._variant = trial.best
+        self._raw, self._model = models[trial.best]
+        # As if nothing had been tried.
+        self._raw.load_state_dict(start)
+        training = self._run.training
         return {
-            "batch_size": self._run.training.batch_size,
+            "batch_size": training.batch_size,
             **asdict(self._variant),
             "augmentation": "batched gather from a uint8 tensor in memory, per-sample offsets",
-            "optimizer": "fused SGD, Nesterov, one-cycle",
-            "grid": [
-                {
-                    **asdict(variant),
-                    "milliseconds_a_step": 1e3 * min(seconds[variant]),
-                    "first_step_seconds": first[variant],
-                }
-                for variant in variants
-            ],
-            "choosing_seconds": time.perf_counter() - began,
+            "optimizer": f"{'fused' if self._fused else 'unfused'} {training.optimizer.kind}",
+            "schedule": training.schedule.kind,
+            "first_step_seconds": trial.first_step_seconds,
+            **trial.record,
         }
 
-    def run_round(self, number: int) -> Epoch:
-        """One epoch with a whole one-cycle schedule."""
+    @property
+    def model(self) -> nn.Module:
+        """The net that it trains, not compiled."""
+        return self._raw
+
+    def run_round(self, number: int) -> Round:
+        """One epoch, a whole training with a whole schedule of its own."""
         torch.manual_seed(number)
-        size = self._run.training.batch_size
-        steps = len(self._labels_N) // size
-        total = self._train(self._variant, self._model, steps)
-        return Epoch(images=steps * size, steps=steps, loss=total.item() / steps)
+        steps = self._batches.steps_per_epoch
+        training = self._begin(self._raw, self._model, steps=steps)
+        total = self._train(self._variant, training, steps)
+        return Round(images=steps * self._batches.size, steps=steps, loss=total.item() / steps)
 
-    def _build(self, variant: Variant) -> nn.Module:
-        model = initial_model(self._run).train()
-        model = model.to(memory_format=_torch_format(variant))
-        return torch.compile(model, dynamic=False) if variant.compile else model  # type: ignore[return-value]
+    def run_epoch(self, number: int) -> Round:
+        """The next epoch of the run's training, counted from 1."""
+        steps = self._batches.steps_per_epoch
+        torch.manual_seed(1000 * self._run.seeds.order + number)
+        if number == 1:
+            total_steps = steps * self._run.training.epochs
+            self._training = self._begin(self._raw, self._model, steps=total_steps)
+            self._raw.train()
+        total = self._train(self._variant, self._training, steps)
+        return Round(images=steps * self._batches.size, steps=steps, loss=total.item() / steps)
 
-    def _try(self, variant: Variant, model: nn.Module, steps: int) -> float:
-        """Seconds a step."""
-        began = time.perf_counter()
-        self._train(variant, model, steps)
-        return (time.perf_counter() - began) / steps
+    def _build(self, variant: Variant) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+        """The net, and what is called for it."""
+        raw = initial_model(self._run).train().to(memory_format=variant.torch_format)
+        return raw, torch.compile(raw, dynamic=False) if variant.compile else raw
 
-    def _train(self, variant: Variant, model: nn.Module, steps: int) -> Tensor:
-        """So many steps; the sum of their losses."""
+    def _begin(self, raw: nn.Module, model: Callable[[Tensor], Tensor], *, steps: int) -> _Training:
         training = self._run.training
-        optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=training.lr,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=training.weight_decay,
-            fused=True,
+        optimizer = stock_optimizer(raw, training, fused=self._fused)
+        share = partial(
+            learning_rate,
+            training.schedule,
+            1.0,
+            total_steps=steps,
+            steps_per_epoch=self._batches.steps_per_epoch,
         )
-        # torch's schedule looks one step ahead and refuses a total of one.
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, training.lr, total_steps=steps + 1, cycle_momentum=False
+        # The schedule looks one step ahead.
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: share(min(step, steps - 1))
         )
+        return _Training(raw=raw, model=model, optimizer=optimizer, schedule=schedule)
+
+    def _train(self, variant: Variant, training: _Training, steps: int) -> Tensor:
+        """So many steps; the sum of their losses."""
         total = torch.zeros(())
-        for batch_NCHW, labels_N in self._batches(variant, steps):
-            with _autocast(variant):
-                loss = self._criterion(model(batch_NCHW), labels_N)
-            optimizer.zero_grad(set_to_none=True)
+        training.raw.train()
+        for batch_NCHW, labels_N in self._batches.draw(steps, variant.torch_format):
+            with variant.autocast():
+                loss = self._criterion(training.model(batch_NCHW), labels_N)
+            training.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            optimizer.step()
-            schedule.step()
+            training.optimizer.step()
+            training.schedule.step()
             total += loss.detach()
         return total
 
-    def _batches(self, variant: Variant, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        size = self._run.training.batch_size
-        order_N = torch.randperm(len(self._labels_N))
-        for step in range(steps):
-            # Trials may ask for more steps than there are batches.
-            begin = step * size % (len(order_N) - size + 1)
-            chosen_N = order_N[begin : begin + size]
-            images_NCSS = self._cut(chosen_N).float().mul_(self._scale).add_(self._shift)
-            yield (
-                images_NCSS.contiguous(memory_format=_torch_format(variant)),
-                self._labels_N[chosen_N],
-            )
 
-    def _cut(self, chosen_N: Tensor) -> Tensor:
-        """A random square of each chosen image, every second one mirrored; uint8 (N, C, S, S)."""
-        channels, height, width = self._padded_NCHW.shape[1:]
-        n, line, crop = len(chosen_N), self._line, len(self._line)
-        first_row_N = torch.randint(0, height - crop + 1, (n,))
-        first_column_N = torch.randint(0, width - crop + 1, (n,))
-        plane_NC = chosen_N[:, None] * channels + torch.arange(channels)
-        row_NCS = (plane_NC * height + first_row_N[:, None])[:, :, None] + line
-        rows_NCSW = self._padded_NCHW.view(-1, width).index_select(0, row_NCS.view(-1))
-        column_NS = first_column_N[:, None] + line
-        if self._run.data.augment.flip:
-            mirrored_N1 = torch.rand(n, 1) < 0.5
-            column_NS = torch.where(mirrored_N1, column_NS.flip(1), column_NS)
-        return rows_NCSW.view(n, channels, crop, width).gather(
-            3, column_NS[:, None, None].expand(n, channels, crop, crop)
-        )
+def _check_stock(run: ResolvedRun) -> None:
+    """Refuse settings that the stock loop does not have, instead of leaving them out.
+
+    Raises:
+        UserError: with their names.
+    """
+    augment, training = run.data.augment, run.training
+    odd = {
+        "data.augment.trivial": augment.trivial,
+        "data.augment.cutout": augment.cutout,
+        "data.augment.erasing": augment.erasing,
+        "data.sampling": run.data.sampling != "natural",
+        "training.l1": training.l1,
+        "training.l2": training.l2,
+        "training.clip_norm": training.clip_norm,
+        "training.mixup": training.mixup,
+        "training.cutmix": training.cutmix,
+        "training.ema": training.ema,
+        "training.class_weights": training.class_weights,
+    }
+    asked = [name for name, value in odd.items() if value]
+    if asked:
+        raise UserError(f"the stock loop has no {', '.join(asked)}")
 
 
-def _torch_format(variant: Variant) -> torch.memory_format:
-    last = variant.memory_format == "channels_last"
-    return torch.channels_last if last else torch.contiguous_format
+def tuned_loop(work: Work) -> StockLoop:
+    """The stock loop as a good practitioner runs it: the best of the whole grid, fused update."""
+    return StockLoop(work, grid(), fused=True)
 
 
-def _autocast(variant: Variant) -> contextlib.AbstractContextManager[object]:
-    if variant.precision == "fp32":
-        return contextlib.nullcontext()
-    return torch.autocast("cpu", dtype=torch.bfloat16)
+def plain_loop(work: Work) -> StockLoop:
+    """The loop as a beginner writes it, on batches that cost next to nothing."""
+    return StockLoop(work, [PLAIN], fused=False)

@@ -13,26 +13,16 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from contenders import CONTENDERS, DEFAULT_CONTENDERS
-from measure import (
-    Worker,
-    best_limits,
-    describe_machine,
-    measure_limits,
-    peak_flops,
-    ratio_of_medians,
-    spread,
-    turns,
-)
+from measure import best_limits, describe_machine, measure_limits
 from peers import NOTE_BATCH, Work
+from race import add_figures, race, ratios_to, say
 from reslab.catalog.datasets import DataCard
 from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
@@ -40,6 +30,7 @@ from reslab.errors import UserError
 from reslab.models.cost import measure_cost
 from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, ModelSpec, RunSpec, TrainingSpec
 from reslab.workbench.resolve import Prepared, build_model, resolve
+from tables import contender_table, grid_lines, limits_table, provenance
 
 PAD = 4
 
@@ -63,11 +54,6 @@ class FirstImages:
     def load_test(self) -> Images:
         """Not read here."""
         raise NotImplementedError
-
-
-def say(text: str) -> None:
-    """Progress, on standard error."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def prepare(options: argparse.Namespace) -> Prepared:
@@ -96,36 +82,6 @@ def prepare(options: argparse.Namespace) -> Prepared:
     return resolve(spec, FirstImages(source, whole))
 
 
-def race(workers: Mapping[str, Worker], rounds: int) -> dict[str, dict[str, Any]]:
-    """One round to warm up, then the rounds that count, in turns."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, worker in workers.items():
-        chosen = worker.call("prepare").value
-        warm_up = worker.call("run_round", 0)
-        found[name] = {
-            "what": CONTENDERS[name].what,
-            **chosen,
-            "warm_up_seconds": warm_up.seconds,
-            "images_per_epoch": warm_up.value.images,
-            "steps_per_epoch": warm_up.value.steps,
-            "rounds": [],
-        }
-        say(f"warm-up: {name} {warm_up.seconds:.1f} s")
-    for number, name in turns(list(workers), rounds):
-        reply = workers[name].call("run_round", number)
-        speed = reply.value.images / reply.seconds
-        found[name]["rounds"].append(
-            {
-                "images_per_second": speed,
-                "seconds": reply.seconds,
-                "cpu_seconds": reply.cpu_seconds,
-                "loss": reply.value.loss,
-            }
-        )
-        say(f"round {number}: {name} {speed:.0f} images/s")
-    return found
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run the protocol; everything that was found."""
     environment = describe_machine()
@@ -136,36 +92,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     names = list(dict.fromkeys(options.contenders))
     say("limits …")
     limits = [measure_limits(threads=threads, quick=options.quick)]
-    with ExitStack() as stack:
-        workers = {
-            name: stack.enter_context(
-                Worker(
-                    partial(CONTENDERS[name].make, work),
-                    threads=threads,
-                    environment=CONTENDERS[name].environment,
-                )
-            )
-            for name in names
-        }
-        for worker in workers.values():
-            worker.wait()
-        contenders = race(workers, options.rounds)
+    entrants = {name: CONTENDERS[name].entrant(work) for name in names}
+    outcome = race(entrants, threads=threads, rounds=options.rounds)
+    contenders = outcome.contenders
     if not options.quick:
         limits.append(measure_limits(threads=threads, quick=False))
     best = best_limits(limits)
     crop = run.data.augment.crop
     cost = measure_cost(lambda: build_model(run), run.facts.channels, crop)
-    speeds = {
-        name: [entry["images_per_second"] for entry in contender["rounds"]]
-        for name, contender in contenders.items()
-    }
-    for name, contender in contenders.items():
-        contender["images_per_second"] = spread(speeds[name])
-        contender["cpus_used"] = spread(
-            [entry["cpu_seconds"] / entry["seconds"] for entry in contender["rounds"]]
-        )
-        peak = peak_flops(best, contender["precision"], threads)
-        contender["mfu"] = 6 * cost.macs * contender["images_per_second"]["median"] / peak
+    add_figures(contenders, macs=cost.macs, limits=best, threads=threads)
     return {
         "benchmark": "train_throughput",
         "protocol": {
@@ -193,55 +128,32 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "limits": best,
         "limits_measured": limits,
         "contenders": contenders,
-        "ratios": {
-            f"{names[0]}/{other}": ratio_of_medians(speeds[names[0]], speeds[other])
-            for other in names[1:]
-        },
+        "failed": outcome.failed,
+        "ratios": ratios_to(names[0], contenders),
     }
 
 
 def format_report(found: dict[str, Any]) -> str:
-    """The findings as a page of text."""
-    environment, work, protocol = found["environment"], found["work"], found["protocol"]
-    packages = environment["packages"]
-    lines = [
+    """The findings as a page of Markdown."""
+    return "\n\n".join(
+        [
+            f"**{describe_work(found)}.**",
+            contender_table(found),
+            *grid_lines(found["contenders"]),
+            limits_table(found["limits"]),
+            provenance(found["environment"]),
+        ]
+    )
+
+
+def describe_work(found: Mapping[str, Any]) -> str:
+    """What all contenders did, in a line."""
+    work, protocol = found["work"], found["protocol"]
+    return (
         f"{work['model']} (shortcut {work['shortcut']}, {work['macs'] / 1e6:.1f} M multiply-adds "
-        f"at {work['crop']}²) on {work['images']} images of {work['data']}, "
-        f"{protocol['rounds']} rounds of one epoch, {protocol['threads']} threads",
-        f"Python {environment['python']}, torch {packages['torch']}, torchvision "
-        f"{packages['torchvision']}, reslab commit {environment['commit']}; "
-        f"{environment['machine']['cpu']}, load {environment.get('load_average', math.nan):.1f}",
-        "",
-        f"{'':11}{'images/s':>9}{'min':>9}{'max':>9}{'CPUs':>6}{'MFU':>7}  configuration",
-    ]
-    for name, contender in found["contenders"].items():
-        speed = contender["images_per_second"]
-        lines.append(
-            f"{name:11}{speed['median']:9.1f}{speed['min']:9.1f}{speed['max']:9.1f}"
-            f"{contender['cpus_used']['median']:6.2f}{contender['mfu']:7.1%}  "
-            f"batch {contender['batch_size']}, {contender['precision']}, "
-            f"{contender['memory_format']}{', compiled' if contender['compile'] else ''}"
-        )
-    lines.append("")
-    for pair, ratio in found["ratios"].items():
-        low, high = ratio["interval"]
-        lines.append(f"{pair:22}{ratio['ratio']:6.2f}x  (95 % interval {low:.2f} to {high:.2f})")
-    for name, contender in found["contenders"].items():
-        for tried in contender.get("grid", []):
-            lines.append(
-                f"{name} tried {tried['precision']}, {tried['memory_format']}"
-                f"{', compiled' if tried['compile'] else ''}: "
-                f"{tried['milliseconds_a_step']:.1f} ms a step, "
-                f"the first {tried['first_step_seconds']:.1f} s"
-            )
-    lines += ["", "limits (the best measured)"]
-    for precision, by_side in found["limits"]["gemm_tflops"].items():
-        for side, by_threads in by_side.items():
-            speeds = ", ".join(f"{v:.3f} with {t}" for t, v in by_threads.items())
-            lines.append(f"  {precision} matrix product {side}³: TFLOP/s {speeds} threads")
-    copies = ", ".join(f"{v:.1f} with {t}" for t, v in found["limits"]["copy_gb_per_s"].items())
-    lines.append(f"  memory copy, read + written: GB/s {copies} threads")
-    return "\n".join(lines)
+        f"at {work['crop']}²) on {work['images']} images of {work['data']}, {protocol['rounds']} "
+        f"rounds of one epoch, {protocol['threads']} threads"
+    )
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -263,7 +175,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="in their order; ratios are of the first (default: reslab tuned note)",
     )
     parser.add_argument(
-        "--compile", action="store_true", help="let the tuned loop choose torch.compile too"
+        "--compile", action="store_true", help="let the tuned loops choose torch.compile too"
     )
     parser.add_argument("--quick", action="store_true", help="measure the limits only briefly")
     parser.add_argument("--json", action="store_true", help="print JSON only")

@@ -1,0 +1,215 @@
+"""The sections of docs/performance.md: for each kind of result, a function from results to text.
+
+A new kind is a function here and a line in ``SECTIONS``. It gets the results of its kind, oldest
+first, and gives Markdown below a heading of the second level.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import train_step
+import train_throughput
+from accuracy_table import TARGETS, format_table, read_trainings
+from measure import best_limits, peak_flops
+from reslab.errors import UserError
+from tables import contender_table, grid_lines, limits_table, provenance, table
+
+_NAME = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-(?P<kind>[a-z0-9-]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A result that was read.
+
+    Attributes:
+        name: of the file, without its suffix.
+        kind: what follows the date in it, such as ``train-step`` or ``train-step-resnet50``.
+        document: what is in it; of JSON lines a list.
+    """
+
+    name: str
+    kind: str
+    document: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        title: its heading.
+        kind: of the results that it tells.
+        about: what was measured, in a sentence or two.
+        write: from the results, oldest first, to Markdown.
+    """
+
+    title: str
+    kind: str
+    about: str
+    write: Callable[[Sequence[Loaded]], str]
+
+    def takes(self, loaded: Loaded) -> bool:
+        """Whether the result is of this kind, or a piece of one."""
+        return loaded.kind == self.kind or loaded.kind.startswith(f"{self.kind}-")
+
+
+def gather(folder: Path) -> list[Loaded]:
+    """All results of a folder, by date and name.
+
+    Raises:
+        UserError: where one cannot be read or its name says neither date nor kind.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json*")):
+        named = _NAME.fullmatch(path.stem)
+        if named is None or path.suffix not in (".json", ".jsonl"):
+            raise UserError(
+                f"{path.name} is no name of a result",
+                expected="such as 2026-11-22-train-step.json",
+                remedy="rename it",
+            )
+        try:
+            lines = path.suffix == ".jsonl"
+            document = read_trainings(path) if lines else json.loads(path.read_text())
+        except ValueError as error:
+            raise UserError(f"{path.name} cannot be read", received=str(error)) from error
+        found.append(Loaded(name=path.stem, kind=named["kind"], document=document))
+    return found
+
+
+def training_steps(results: Sequence[Loaded]) -> str:
+    """Each case by the newest result that has it: an overview, then everything about it."""
+    cases: dict[str, Mapping[str, Any]] = {}
+    for loaded in results:
+        cases.update(loaded.document["cases"])
+    rows = []
+    for name, found in cases.items():
+        best, ours = found["best_of_grid"], found["contenders"].get(train_step.OURS)
+        for other, contender in found["contenders"].items():
+            if contender is ours or ours is None:
+                continue
+            told = found["ratios"][f"{train_step.OURS}/{other}"]
+            low, high = told["interval"]
+            rows.append(
+                [
+                    name,
+                    f"{other}{' (best of the grid)' if other == best else ''}",
+                    f"{ours['images_per_second']['median']:.1f}",
+                    f"{ours['mfu']:.1%}",
+                    f"{contender['images_per_second']['median']:.1f}",
+                    f"**{told['ratio']:.2f}** ({low:.2f} to {high:.2f})",
+                ]
+            )
+    head = ["net", "against", "reslab, images/s", "MFU", "its images/s", "ratio"]
+    details = [train_step.format_case(name, found) for name, found in cases.items()]
+    return "\n\n".join([table(head, rows), *details])
+
+
+def whole_epochs(results: Sequence[Loaded]) -> str:
+    """The newest result."""
+    found = results[-1].document
+    peak = peak_flops(found["limits"], found["protocol"]["threads"])
+    for contender in found["contenders"].values():
+        # Older results have it over the peak of the contender's own precision.
+        median = contender["images_per_second"]["median"]
+        contender["mfu"] = 6 * found["work"]["macs"] * median / peak
+    return "\n\n".join(
+        [
+            f"{train_throughput.describe_work(found)}.",
+            contender_table(found),
+            *grid_lines(found["contenders"]),
+            limits_table(found["limits"]),
+            provenance(found["environment"]),
+        ]
+    )
+
+
+def times_to_accuracy(results: Sequence[Loaded]) -> str:
+    """Each data set by the newest file that has it: files may be of different machines."""
+    newest: dict[str, list[dict[str, Any]]] = {}
+    for loaded in results:
+        for data in dict.fromkeys(training["data"] for training in loaded.document):
+            newest[data] = [t for t in loaded.document if t["data"] == data]
+    parts = []
+    for data, own in newest.items():
+        parts += [f"### {data}", format_table(own, data, TARGETS.get(data, ()))]
+        loads = [t["load_at_end"] for t in own if t["load_at_end"] is not None]
+        if loads:
+            parts.append(f"Load at the end of the trainings: {min(loads):.1f} to {max(loads):.1f}.")
+        best = best_limits([training["limits"] for training in own])
+        parts.append(limits_table(best))
+        # A line for each commit and command that made some of them.
+        made = {
+            (t["environment"]["commit"], *t["environment"]["command"]): t["environment"]
+            for t in reversed(own)
+        }
+        parts += [provenance(environment) for environment in reversed(made.values())]
+    return "\n\n".join(parts)
+
+
+def memory_by_depth(results: Sequence[Loaded]) -> str:
+    """The newest result."""
+    found = results[-1].document
+    gib = 2**30
+    rows = []
+    for net, row in found["nets"].items():
+        ways = row["ways"]
+        peaks = [
+            f"{ways[way]['peak_bytes']['median'] / gib:.2f}" if way in ways else "-"
+            for way in ("keep", "reslab", "torch")
+        ]
+        kept = ways.get("keep")
+        seconds = ways["reslab"]["seconds_per_step"]["median"]
+        times = f"{seconds / kept['seconds_per_step']['median']:.2f}" if kept else "-"
+        less = row["activation_bytes"] / ways["reslab"]["peak_bytes"]["median"]
+        cells = [f"{row['activation_bytes'] / gib:.2f}", *peaks, f"{less:.1f}x", times]
+        rows.append([net, f"{row['parameters']:,}", *cells])
+    head = ["net", "parameters", "computed, GiB", "eager", "reslab", "checkpoint_sequential"]
+    head += ["reslab below computed", "its time over eager's"]
+    return "\n\n".join(
+        [
+            f"Batches of {found['batch_size']} at {found['image_size']}², {found['threads']} "
+            f"threads, {found['rounds']} processes for each way.",
+            table(head, rows),
+            provenance(found["environment"]),
+        ]
+    )
+
+
+SECTIONS = (
+    Section(
+        title="A training step",
+        kind="train-step",
+        about="From uint8 images in memory to the updated net. The grid is torch's own: eager or "
+        "compiled, fp32 or bf16 autocast, contiguous or channels_last, with a fused optimiser; its "
+        "fastest cell is found by trial and then measured as the others are.",
+        write=training_steps,
+    ),
+    Section(
+        title="A whole epoch, data included",
+        kind="train-throughput",
+        about="Augmentation from images in memory, training and update.",
+        write=whole_epochs,
+    ),
+    Section(
+        title="Time to accuracy",
+        kind="time-to-accuracy",
+        about="Seconds of training, start and compilation included, until the end of the first "
+        "epoch with that accuracy on the test images. Testing is not counted, and nothing is "
+        "chosen by it. A contender that never gets there counts with the time to its best epoch; "
+        "its ratio is then too small.",
+        write=times_to_accuracy,
+    ),
+    Section(
+        title="Memory by depth",
+        kind="memory-depth",
+        about="Peak of resident memory above the idle process. Computed: activations in fp32.",
+        write=memory_by_depth,
+    ),
+)

@@ -1,0 +1,12 @@
+import doctest
+import importlib
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "name", ["accuracy_table", "compare", "measure", "provenance", "stock", "tables"]
+)
+def test_examples_of_docstrings_are_true(benchmarks, name):
+    failed, tried = doctest.testmod(importlib.import_module(name))
+    assert tried > 0 and failed == 0
