@@ -49,6 +49,15 @@ def _nobody_else_works() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_is_remembered_of_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests measure is no business of the user's cache, nor it of theirs."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.inference.memo.user_cache", lambda: cache)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with MNIST and Fashion-MNIST, where RESLAB_DATA names one."""

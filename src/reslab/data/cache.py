@@ -1,4 +1,4 @@
-"""Where downloads are kept, and how they get there whole or not at all."""
+"""Where the user's cache is, and how downloads get there whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from reslab.errors import UserError
 _SILENCE_SECONDS = 60.0
 
 
-def cache_folder() -> Path:
-    """Where downloads are kept: ``reslab/data`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
+def user_cache() -> Path:
+    """Where what can be had again is kept: ``reslab`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
     named = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification has relative paths ignored.
     base = Path(named) if Path(named).is_absolute() else Path.home() / ".cache"
-    return base / "reslab" / "data"
+    return base / "reslab"
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: ``data`` in the user's cache."""
+    return user_cache() / "data"
 
 
 @contextmanager
