@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from reslab.engine.machine import inspect_machine
 from reslab.engine.runtime import Runtime
 from reslab.inference.openvino import OpenVino, OpenVinoBf16, convert, import_openvino
 
@@ -64,4 +65,6 @@ def test_fp32_is_forced_and_threads_are_the_runtimes(monkeypatch) -> None:
     seen = settings(monkeypatch, OpenVino(), 2)
     assert seen["INFERENCE_PRECISION_HINT"] == "f32"
     assert seen["INFERENCE_NUM_THREADS"] == 2
+    # With all CPUs in use nothing is lost by pinning, with fewer two processes may be in the way.
+    assert seen["ENABLE_CPU_PINNING"] is (inspect_machine().cpus <= 2)
     assert settings(monkeypatch, OpenVinoBf16(), 1)["INFERENCE_PRECISION_HINT"] == "bf16"

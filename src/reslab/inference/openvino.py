@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reslab.engine.machine import inspect_machine
 from reslab.engine.runtime import Runtime
 from reslab.inference.engine import Forward
 from reslab.inference.folded import fold
@@ -36,8 +37,8 @@ class OpenVino:
                 "INFERENCE_NUM_THREADS": runtime.threads,
                 "PERFORMANCE_HINT": "LATENCY",
                 "NUM_STREAMS": "1",
-                # Two processes that pin their threads would pin them to the same cores.
-                "ENABLE_CPU_PINNING": False,
+                # Two processes with a thread each would pin them to the same CPU.
+                "ENABLE_CPU_PINNING": runtime.threads >= inspect_machine().cpus,
             },
         )
         request = compiled.create_infer_request()
