@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from reslab.data.normalise import Normaliser
+from reslab.engine.load import Load
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
 from reslab.inference import catalog, memo, session
@@ -208,6 +209,36 @@ def test_several_calls_are_one_work(model, engines, times, long_work) -> None:
     found = [at_work.outputs(PIXELS[i : i + 8]) for i in range(0, 64, 8)]
     check(np.concatenate(found), model)
     assert at_work.engine == "static" and len(asked) == 1
+
+
+def test_what_was_measured_beside_others_is_used_and_not_kept(
+    model, engines, times, long_work, monkeypatch
+) -> None:
+    class Busy(Load):
+        def others(self) -> float:
+            return float(self.cpus)
+
+    monkeypatch.setattr(session, "Load", Busy)
+    engines(planted("Static"))
+    asked = times(eager=3.0, folded=2.0, static=1.0)
+    told: list[str] = []
+    for _ in range(2):
+        at_work = opened(model, tell=told.append)
+        at_work.outputs(PIXELS)
+        assert at_work.engine == "static"
+    assert len(asked) == 2
+    assert any("CPUs busy" in text and "not kept" in text for text in told)
+    assert not memo.memo_path().exists()
+
+
+def test_what_cannot_be_used_here_is_not_tried(model, engines, times, long_work) -> None:
+    engines(planted("Static", packages=("no_such_package",)), planted("Greedy", devices=("mps",)))
+    asked = times(eager=3.0, folded=2.0)
+    for _ in range(2):
+        at_work = opened(model)
+        at_work.outputs(PIXELS)
+        assert at_work.engine == "folded"
+    assert asked == []
 
 
 # --- engines at fault -----------------------------------------------------------------------

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from torch import nn
 
 from reslab.data.normalise import Normaliser
+from reslab.engine.load import Load
 from reslab.engine.machine import Machine, inspect_machine
 from reslab.engine.memory import is_out_of_memory, release
 from reslab.engine.runtime import Runtime
@@ -57,7 +58,8 @@ class Session:
     on this machine says is soonest done, else with the net itself (few images) or folded. Where
     the second batch shows that the rest will take long, the other engines are measured as far as
     that costs a small part of it, the fastest does the rest, and the times are kept for the next
-    time. Each engine's outputs are compared with the net's own before it is used.
+    time, unless others were at work on the CPUs. Each engine's outputs are compared with the net's
+    own before it is used.
 
     Args:
         model: the net, on ``runtime.device``. Its modes are put back after each call.
@@ -198,6 +200,7 @@ class Session:
             entry
             for entry in ENGINES
             if entry.name not in self._measured and entry.name not in self._refused
+            if self._is_usable(entry)
         ]
         convolutions = sum(isinstance(m, nn.Conv2d) for m in self._model.modules())
         entries = worth_trying(untried, convolutions, seconds_left)
@@ -207,8 +210,10 @@ class Session:
     def _measure(self, ready: Ready, entries: Sequence[Entry], seconds: float) -> None:
         """Make engines ready, time them, keep what was found and take the best."""
         for entry in entries:
-            if obstacle_to(entry, self._runtime.device, self._machine.features) is None:
+            if self._is_usable(entry):
                 self._add(ready, entry)
+        # Only of the rounds: a compiler at work is another process too, and no stranger.
+        load = Load()
         with evaluation_mode(self._model):
             times = time_in_turns(ready.calls(), seconds=seconds)
         for name, batch_seconds in times.items():
@@ -218,9 +223,16 @@ class Session:
                 f"engine {name}: {setup:.2f} s to prepare, {1e3 * batch_seconds:.2f} ms for "
                 f"a batch of {self._size}"
             )
-        memo.remember(self._key, self._measured)
+        crowd = load.describe(self._runtime.threads) if self._runtime.device == "cpu" else ""
+        if crowd:
+            self._tell(f"{crowd}, so that these times are not kept for the next time")
+        else:
+            memo.remember(self._key, self._measured)
         self._take_cheapest(ready)
         ready.keep([self.engine, _SHORT])
+
+    def _is_usable(self, entry: Entry) -> bool:
+        return obstacle_to(entry, self._runtime.device, self._machine.features) is None
 
     def _take_cheapest(self, ready: Ready) -> None:
         """Use what will have done the rest soonest, as far as that is known."""
