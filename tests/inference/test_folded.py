@@ -82,6 +82,23 @@ class Twice(Seen):
         return self.norm(self.conv(self.norm(self.conv(x))))
 
 
+class SharedNorm(Seen):
+    """Two convolutions before the same norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.norm(self.other(self.norm(self.conv(x))))
+
+
+def test_a_norm_may_serve_two_convolutions():
+    torch.manual_seed(0)
+    folded = check_same(SharedNorm(), torch.randn(2, 3, 4, 4, dtype=torch.float64))
+    assert norms(folded) == 0
+
+
 class OfTheBatch(Seen):
     """A norm without running statistics, that of the batch in evaluation too."""
 

@@ -42,8 +42,8 @@ def fold(model: nn.Module) -> nn.Module:
 
     In evaluation a batch norm is y = (x - mean) / sqrt(var + eps) · weight + bias, channel by
     channel, which a convolution can do with other weights and a bias. It is folded where nobody
-    else sees what the convolution gives, and where both are used once. A net whose forward pass
-    depends on its data (which cannot be traced) is copied as it is.
+    else sees what the convolution gives, and the convolution is used once. A net whose forward
+    pass depends on its data (which cannot be traced) is copied as it is.
 
     Args:
         model: the net, in evaluation mode; it is not changed.
@@ -61,7 +61,7 @@ def fold(model: nn.Module) -> nn.Module:
             continue
         (user,) = node.users
         norm = _called(traced, user, nn.BatchNorm2d)
-        if norm is None or calls[user.target] > 1 or norm.running_mean is None:
+        if norm is None or norm.running_mean is None:
             continue
         traced.set_submodule(str(node.target), fuse_conv_bn_eval(convolution, norm))
         user.replace_all_uses_with(node)
