@@ -46,6 +46,16 @@ def _nobody_else_works() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("reslab.workbench.forecast.Load", Quiet)
+        patch.setattr("reslab.inference.session.Load", Quiet)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_is_remembered_of_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests measure is no business of the user's cache, nor it of theirs."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.inference.memo.cache_folder", lambda _: cache)
         yield
 
 

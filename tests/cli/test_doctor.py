@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 from reslab.cli.main import run
+from reslab.inference.catalog import ENGINES
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,3 +31,19 @@ def test_text_gives_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "because" in text
     assert "torch" in text
+
+
+def test_engines_are_listed_with_what_is_in_their_way(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert run(["doctor", "--json"]) == 0
+    engines = json.loads(capsys.readouterr().out)["engines"]
+    assert list(engines) == [entry.name for entry in ENGINES]
+    assert engines["eager"] == {"usable": True, "reason": "", "remedy": ""}
+    assert engines["onnxruntime"]["usable"] is False
+    assert "onnxscript" in engines["onnxruntime"]["reason"]
+    assert "reslab[export]" in engines["onnxruntime"]["remedy"]
+    assert run(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "inference engine" in text and "reslab[export]" in text

@@ -151,3 +151,31 @@ def test_a_damaged_calibration_costs_no_opening(
     before = (own / "openings.jsonl").read_text()
     assert run(["evaluate", str(own)]) == 2
     assert (own / "openings.jsonl").read_text() == before
+
+
+def test_another_engine_scores_and_leaves_the_record_alone(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped = Path(shutil.copytree(digits_run, tmp_path / "stopped"))
+    (stopped / "metrics.json").write_text('{"status": "finished"}')
+    assert run(["evaluate", str(stopped), "--engine", "folded", "--json"]) == 0
+    captured = capsys.readouterr()
+    folded = json.loads(captured.out)
+    assert folded["engine"] == "folded"
+    assert "not written into the run" in captured.err
+    assert "test" not in json.loads((stopped / "metrics.json").read_text())
+    assert run(["evaluate", str(stopped), "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["engine"] == "eager"
+    assert plain["loss"] == pytest.approx(folded["loss"], rel=1e-4)
+    assert json.loads((stopped / "metrics.json").read_text())["test"]["best"]["n"] == 360
+
+
+def test_an_engine_that_cannot_be_used_opens_no_test_split(
+    digits_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    before = (digits_run / "openings.jsonl").read_text()
+    assert run(["evaluate", str(digits_run), "--engine", "inductor"]) == 2
+    assert "there is no C++ compiler no-such-compiler" in capsys.readouterr().err
+    assert (digits_run / "openings.jsonl").read_text() == before

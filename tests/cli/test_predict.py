@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,61 @@ def test_weights_that_changed_are_warned_about_once_and_not_scaled(
     assert document["temperature"] == 1.0
     arguments = ("predict", calibrated.path, pictures[0], "--threshold", "auto")
     assert run([*map(str, arguments)]) == 2
+
+
+# --- engines -------------------------------------------------------------------------------
+
+
+def test_the_engine_is_named_and_asked_for(
+    trained: reslab.Run, pictures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, _ = classify(capsys, trained.path, *pictures)
+    assert plain["engine"] == "eager"  # too few images for anything else
+    folded, said = classify(capsys, trained.path, *pictures, "--engine", "folded")
+    assert (folded["engine"], said) == ("folded", "")
+    for one, other in zip(plain["images"], folded["images"], strict=True):
+        first = {p["class"]: p["probability"] for p in one["predictions"]}
+        second = {p["class"]: p["probability"] for p in other["predictions"]}
+        assert first == pytest.approx(second, abs=1e-5)
+
+
+def test_many_images_in_several_parts_are_one_work(
+    trained: reslab.Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reslab.cli.predict.AT_ONCE", 7)
+    images = [write(tmp_path / f"{i:02}.png", 5 * i) for i in range(40)]
+    document, _ = classify(capsys, trained.path, tmp_path)
+    # Seven alone would have been left to the net itself.
+    assert document["engine"] == "folded"
+    rows = trained.predict(images, engine="eager")
+    for entry, row in zip(document["images"], rows, strict=True):
+        assert entry["predictions"][0]["probability"] == pytest.approx(row.max(), abs=1e-5)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_the_nearest_engine_is_named(
+    trained: reslab.Run,
+    pictures: list[Path],
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    images = pictures[:1] if command == "predict" else []
+    said = complaint(capsys, trained.path, command, trained.path, *images, "--engine", "opnvino")
+    assert "unknown engine 'opnvino'; did you mean 'openvino'" in said
+
+
+def test_an_engine_that_is_not_installed_is_told_with_the_remedy(
+    trained: reslab.Run,
+    pictures: list[Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    said = complaint(
+        capsys, trained.path, "predict", trained.path, pictures[0], "--engine", "openvino"
+    )
+    assert "the engine openvino cannot be used: openvino is not installed" in said
+    assert "pip install 'reslab[export]'" in said

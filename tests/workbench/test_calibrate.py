@@ -150,7 +150,7 @@ def test_a_calibrated_run_predicts_scaled_probabilities_of_the_same_classes(
     plain = own.predict(pixels)
     calibration = calibrate_run(own, HALF, data=tiny_source)
     moved = reslab.load_run(shutil.move(own.path, tmp_path / "elsewhere"))
-    scaled = moved.predict(pixels)
+    scaled = moved.predict(pixels, engine="eager")
     assert moved.calibration == calibration
     logits_NK = moved.logits(pixels[:, None])
     assert abs(calibration.temperature - 1) > 1e-3

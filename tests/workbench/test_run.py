@@ -68,3 +68,44 @@ def test_images_that_do_not_fit(trained: reslab.Run, images: object) -> None:
 def test_repr_and_path(trained: reslab.Run) -> None:
     assert repr(trained) == f"Run({str(trained.path)!r})"
     assert trained.classes == ("dark", "grey", "bright")
+
+
+def test_each_way_to_ask_takes_an_engine(
+    trained: reslab.Run, tiny_source: reslab.ArraySource
+) -> None:
+    pixels = tiny_source.load_test().pixels_NCHW
+    np.testing.assert_allclose(
+        trained.logits(pixels, engine="folded"), trained.logits(pixels), rtol=1e-4, atol=1e-5
+    )
+    features = trained.embeddings(pixels)
+    folded = trained.embeddings(pixels, engine="folded")
+    np.testing.assert_allclose(folded, features, rtol=1e-4, atol=1e-5)
+    fc = trained.model().fc
+    logits = features @ fc.weight.detach().numpy().T + fc.bias.detach().numpy()
+    np.testing.assert_allclose(trained.logits(pixels), logits, rtol=1e-4, atol=1e-5)
+    plain = trained.predict(pixels[:, 0], engine="eager")
+    np.testing.assert_allclose(trained.predict(pixels[:, 0]), plain, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        trained.probabilities(pixels, engine="folded"), plain, rtol=0, atol=1e-5
+    )
+
+
+def test_a_session_takes_images_in_parts(
+    trained: reslab.Run, tiny_source: reslab.ArraySource
+) -> None:
+    pixels = tiny_source.load_test().pixels_NCHW
+    session = trained.session(engine="auto", images=len(pixels))
+    parts = [session.outputs(pixels[i : i + 20]) for i in range(0, 60, 20)]
+    assert session.engine == "folded"
+    np.testing.assert_allclose(np.concatenate(parts), trained.logits(pixels), rtol=1e-4, atol=1e-5)
+
+
+def test_an_engine_that_is_unknown_is_refused_before_anything_is_read(
+    trained: reslab.Run, tmp_path: Path
+) -> None:
+    for call in (trained.predict, trained.session, trained.logits, trained.embeddings):
+        arguments = [] if call == trained.session else [tmp_path / "no.png"]
+        if call in (trained.logits, trained.embeddings):
+            arguments = [np.zeros((1, 1, 8, 8), np.uint8)]
+        with pytest.raises(UserError, match="did you mean 'inductor'"):
+            call(*arguments, engine="inducter")

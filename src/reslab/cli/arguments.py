@@ -16,6 +16,9 @@ Json = Annotated[bool, Parameter(negative="", show_default=False, help="print on
 Root = Annotated[str | None, Parameter(help="folder that holds the data set's files")]
 RunPath = Annotated[Path, Parameter(help="the run's folder")]
 Use = Annotated[Literal["best", "last"], Parameter(help="which weights")]
+Engine = Annotated[
+    str, Parameter(help="auto, measure, or one of the engines that `reslab doctor` lists")
+]
 
 
 def settings(what: str) -> Parameter:

@@ -25,6 +25,7 @@ def doctor(*, json: Json = False) -> None:
     from reslab.engine.load import Load
     from reslab.engine.machine import inspect_machine
     from reslab.engine.memory import memory_of
+    from reslab.inference.catalog import ENGINES, obstacle_to
     from reslab.runs.environment import PACKAGES, package_version
     from reslab.spec.run import EngineSpec
     from reslab.workbench.decide import choose_engine
@@ -36,6 +37,8 @@ def doctor(*, json: Json = False) -> None:
     choices = choose_engine(EngineSpec())
     memory = memory_of("cpu")
     packages = {name: package_version(name) for name in PACKAGES}
+    device = next(str(choice.value) for choice in choices if choice.setting == "device")
+    obstacles = {e.name: obstacle_to(e, device, machine.features) for e in ENGINES}
     if json:
         print_json(
             {
@@ -48,6 +51,14 @@ def doctor(*, json: Json = False) -> None:
                 "cpus_used_by_others": round(others, 2),
                 "memory_bytes": memory,
                 "cuda": machine.cuda,
+                "engines": {
+                    name: {
+                        "usable": found is None,
+                        "reason": "" if found is None else found.reason,
+                        "remedy": "" if found is None else found.remedy,
+                    }
+                    for name, found in obstacles.items()
+                },
                 "packages": packages,
             }
         )
@@ -61,5 +72,12 @@ def doctor(*, json: Json = False) -> None:
     print_table(
         ("setting", "chosen", "because"), [(c.setting, str(c.value), c.reason) for c in choices]
     )
+    print_line("")
+    rows = []
+    for entry in ENGINES:
+        found = obstacles[entry.name]
+        because = "; ".join(filter(None, (found.reason, found.remedy))) if found else entry.what
+        rows.append((entry.name, "no" if found else "yes", because))
+    print_table(("inference engine", "usable", "because"), rows)
     print_line("")
     print_table(("package", "version"), [(k, v or "not installed") for k, v in packages.items()])

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from reslab.cli.arguments import Json, Root, RunPath, Use
+from reslab.cli.arguments import Engine, Json, Root, RunPath, Use
 from reslab.cli.output import (
     accuracy,
     known,
@@ -15,9 +15,11 @@ from reslab.cli.output import (
     print_json,
     print_line,
     print_table,
+    tell,
     warn,
     warn_of_end,
 )
+from reslab.inference.catalog import REFERENCE, check_engine
 from reslab.runs.files import locked
 from reslab.workbench.stored import open_run
 
@@ -43,9 +45,11 @@ def evaluate(
     use: Use = "best",
     data: Annotated[str | None, Parameter(help="another data set, with the same classes")] = None,
     root: Root = None,
+    engine: Engine = REFERENCE,
     json: Json = False,
 ) -> None:
     """Score a run on the test split, its validation or its fold."""
+    check_engine(engine)
     stored = open_run(run)
     warn_of_end(stored)
     own = stored.own_split
@@ -65,10 +69,19 @@ def evaluate(
         from reslab.data.catalog import open_source
 
         source = open_source(data, root)
-    # Of a run that was stopped before it was scored, this is it.
-    may_be_own = data is None and chosen == own and own not in loaded.metrics
+    # Of a run that was stopped before it was scored, this is it, by the reference alone.
+    is_missing = data is None and chosen == own and own not in loaded.metrics
+    may_be_own = is_missing and engine == REFERENCE
     with locked(loaded.path) if may_be_own else nullcontext():
-        result = evaluate_run(loaded, split=chosen, uses=(use,), source=source, root=root)
+        result = evaluate_run(
+            loaded,
+            split=chosen,
+            uses=(use,),
+            source=source,
+            root=root,
+            engine=engine,
+            tell=tell,
+        )
         # Asked again: whoever held it before may have tested it.
         if may_be_own and own not in loaded.metrics:
             store_evaluation(loaded, result)
@@ -76,11 +89,14 @@ def evaluate(
                 draw_run(loaded)
     for text in (*result.warnings, *filter(None, [found.warning])):
         warn(text)
+    if is_missing and not may_be_own:
+        warn("this is not written into the run, which keeps what the engine eager gives")
     confidence = judge(result.scored[0].logits_NK, result.images.labels_N, found.calibration)
     document: dict[str, Any] = {
         "run": str(loaded.path),
         "split": chosen,
         "weights": use,
+        "engine": result.scored[0].engine,
         **result.scored[0].metrics.to_json(),
         **confidence,
     }

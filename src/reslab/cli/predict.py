@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from reslab.cli.arguments import Json, RunPath, Use, fraction, whole_number
-from reslab.cli.output import percent, print_json, print_line, warn, warn_of_end
+from reslab.cli.arguments import Engine, Json, RunPath, Use, fraction, whole_number
+from reslab.cli.output import percent, print_json, print_line, tell, warn, warn_of_end
 from reslab.errors import UserError
+from reslab.inference.catalog import AUTO, check_engine
 from reslab.workbench.stored import open_run
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from reslab.inference.session import Session
     from reslab.workbench.run import Run
 
 # Images held in memory at the same time.
@@ -42,11 +44,13 @@ def predict(
             "which `reslab calibrate` chose"
         ),
     ] = None,
+    engine: Engine = AUTO,
     json: Json = False,
 ) -> None:
     """Classify image files with a run."""
     count = whole_number(top, "--top", least=1)
     given = None if threshold in (None, "auto") else fraction(str(threshold), "--threshold")
+    check_engine(engine)
     warn_of_end(open_run(run))
     # Only now, so that a mistake is told without waiting for torch.
     from reslab.workbench.calibrated import calibration_for
@@ -66,17 +70,20 @@ def predict(
             )
         given = calibration.threshold
     temperature = 1.0 if calibration is None else calibration.temperature
+    session = loaded.session(use, engine=engine, images=len(paths), warn=warn, tell=tell)
     documents = [
         document
         for first in range(0, len(paths), AT_ONCE)
-        for document in _classify(loaded, paths[first : first + AT_ONCE], count, use, temperature)
+        for document in _classify(
+            loaded, session, paths[first : first + AT_ONCE], count, temperature
+        )
     ]
     if given is not None:
         for document in documents:
             if "predictions" in document:
                 document["known"] = document["predictions"][0]["probability"] >= given
     if json:
-        settings = {"temperature": temperature, "threshold": given}
+        settings = {"engine": session.engine, "temperature": temperature, "threshold": given}
         print_json({"run": str(loaded.path), **settings, "images": documents})
     else:
         for document in documents:
@@ -93,7 +100,7 @@ def predict(
 
 
 def _classify(
-    loaded: Run, paths: list[Path], top: int, use: Use, temperature: float
+    loaded: Run, session: Session, paths: list[Path], top: int, temperature: float
 ) -> list[dict[str, Any]]:
     """An entry for each path: its predictions, or why there are none."""
     import numpy as np
@@ -107,9 +114,7 @@ def _classify(
             documents.append({"image": str(path)})
         except UserError as error:
             documents.append({"image": str(path), "error": str(error)})
-    rows = iter(
-        to_probabilities(loaded.logits(np.stack(pixels), use), temperature) if pixels else ()
-    )
+    rows = iter(to_probabilities(session.outputs(np.stack(pixels)), temperature) if pixels else ())
     return [
         document
         if "error" in document

@@ -1,4 +1,4 @@
-"""Where downloads are kept, and how they get there whole or not at all."""
+"""How downloads get into the user's cache whole or not at all."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +25,16 @@ class Normaliser:
 
     def __call__(self, pixels_NCHW: npt.NDArray[np.uint8]) -> Tensor:
         """uint8 (N, C, H, W) to float32 of the same shape."""
-        scale = torch.tensor([1 / (255 * sd) for sd in self.sd]).view(-1, 1, 1)
-        shift = torch.tensor([-m / sd for m, sd in zip(self.mean, self.sd, strict=True)])
+        scale_C11, shift_C11 = self._factors
         images_NCHW = torch.from_numpy(pixels_NCHW).to(torch.float32)
-        return images_NCHW.mul_(scale).add_(shift.view(-1, 1, 1))
+        return images_NCHW.mul_(scale_C11).add_(shift_C11)
+
+    # Kept, since to make them takes longer than to normalise a small image.
+    @cached_property
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        scale = torch.tensor([1 / (255 * sd) for sd in self.sd])
+        shift = torch.tensor([-m / sd for m, sd in zip(self.mean, self.sd, strict=True)])
+        return scale.view(-1, 1, 1), shift.view(-1, 1, 1)
 
     def mean_pixel(self) -> npt.NDArray[np.uint8]:
         """(C,) the pixel that normalises to about 0."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Runtime:
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         if self.device == "cpu":
-            keep_freed_memory()
+            _keep_from_now_on()
         try:
             with using_kernels(kernels):
                 yield
@@ -148,3 +149,9 @@ def keep_freed_memory() -> bool:
     kept = mallopt(m_trim_threshold, 2**31 - 1)
     mapped = mallopt(m_mmap_threshold, 2**30)
     return bool(kept and mapped)
+
+
+@functools.cache
+def _keep_from_now_on() -> None:
+    """Once a process: it lasts, and asking takes as long as a layer of a small net."""
+    keep_freed_memory()

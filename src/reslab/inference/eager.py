@@ -12,13 +12,33 @@ from torch import Tensor, nn
 from reslab.data.normalise import Normaliser
 from reslab.engine.memory import is_out_of_memory, release
 from reslab.engine.runtime import Runtime
-from reslab.errors import ReslabError, UserError
+from reslab.errors import UserError
+from reslab.inference.engine import Forward, evaluation_mode
 
 # Images of a batch: more are not faster on a CPU and take more memory than training does.
 MOST_IMAGES = 128
 
 # Pixels of a batch: large images come in smaller batches, which take the same memory.
 _PIXELS = MOST_IMAGES * 128 * 128
+
+
+class Eager:
+    """The net itself, nothing copied."""
+
+    def obstacle(self) -> str:
+        """None: it is the reference."""
+        return ""
+
+    def prepare(self, model: nn.Module, images_NCHW: Tensor, runtime: Runtime) -> Forward:
+        """See ``Engine``; takes batches of any size."""
+
+        def forward(images_NCHW: Tensor) -> Tensor:
+            with torch.inference_mode():
+                outputs_ND: Tensor = model(runtime.place_images(images_NCHW)).float().cpu()
+            return outputs_ND
+
+        forward(images_NCHW)
+        return forward
 
 
 def compute_logits(
@@ -48,33 +68,25 @@ def compute_logits(
         ReslabError: where a part of the model stays in training mode, in which batch norm
             would make an image's logits depend on its neighbours.
     """
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        if any(module.training for module in model.modules()):
-            raise ReslabError("a part of the net cannot be put into evaluation mode")
-        size = batch_size or usual_batch(*pixels_NCHW.shape[2:])
-        parts: list[Tensor] = []
-        done = 0
-        with torch.inference_mode():
-            while done < len(pixels_NCHW):
-                on_batch()
-                batch_NCHW = pixels_NCHW[done : done + size]
-                logits_NK = _try_batch(model, normaliser(batch_NCHW), runtime)
-                if logits_NK is not None:
-                    parts.append(logits_NK)
-                    done += len(batch_NCHW)
-                elif len(batch_NCHW) == 1:
-                    raise UserError(
-                        f"there is too little memory on {runtime.device} for a single image",
-                        remedy="choose a smaller net or smaller images, or end what else uses it",
-                    )
-                else:
-                    release(runtime.device)
-                    size = -(-len(batch_NCHW) // 2)
-    finally:
-        for module, was_training in modes.items():
-            module.training = was_training
+    size = batch_size or usual_batch(*pixels_NCHW.shape[2:])
+    parts: list[Tensor] = []
+    done = 0
+    with evaluation_mode(model), torch.inference_mode():
+        while done < len(pixels_NCHW):
+            on_batch()
+            batch_NCHW = pixels_NCHW[done : done + size]
+            logits_NK = _try_batch(model, normaliser(batch_NCHW), runtime)
+            if logits_NK is not None:
+                parts.append(logits_NK)
+                done += len(batch_NCHW)
+            elif len(batch_NCHW) == 1:
+                raise UserError(
+                    f"there is too little memory on {runtime.device} for a single image",
+                    remedy="choose a smaller net or smaller images, or end what else uses it",
+                )
+            else:
+                release(runtime.device)
+                size = -(-len(batch_NCHW) // 2)
     found_NK: npt.NDArray[np.float32] = torch.cat(parts).numpy()
     return found_NK
 

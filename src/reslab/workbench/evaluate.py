@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -16,6 +17,7 @@ from reslab.data.source import DataSource, Images
 from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.calibration import to_probabilities
 from reslab.evaluation.metrics import Metrics, compute_metrics
+from reslab.inference.catalog import REFERENCE
 from reslab.runs.environment import describe_environment, differences
 from reslab.runs.folder import ENVIRONMENT, OPENINGS
 from reslab.workbench.resolve import load_published, split_again
@@ -32,11 +34,13 @@ class Scored:
         use: ``best`` or ``last``.
         metrics: what it reached.
         logits_NK: its outputs.
+        engine: what computed them.
     """
 
     use: Use
     metrics: Metrics
     logits_NK: npt.NDArray[np.float32]
+    engine: str = REFERENCE
 
     def probabilities_NK(self) -> npt.NDArray[np.float64]:
         """Class probabilities (N, K), as the net gives them: without any temperature."""
@@ -68,6 +72,8 @@ def evaluate_run(
     source: DataSource | None = None,
     root: str | None = None,
     opened_by: str = "evaluate",
+    engine: str = REFERENCE,
+    tell: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Score a run's weights. Each opening of the test split is written into the run first.
 
@@ -79,6 +85,8 @@ def evaluate_run(
         source: the data set as an object; None: the one that the run names.
         root: where the data set lies now; None: where the run found it.
         opened_by: who asks, for the record.
+        engine: see ``Run.session``. What is written into a run is the reference's.
+        tell: told what was measured of engines; None: nobody.
 
     Raises:
         UserError: where the data are missing or do not fit the net, or the run cannot be
@@ -98,19 +106,24 @@ def evaluate_run(
     images = source.load_test() if split == "test" else _own_images(run, split, source, warnings)
     facts = run.spec.facts
     images.check_fits(facts.channels, facts.image_size, len(facts.classes))
+    # Before the test split counts as opened, so that an engine that cannot be used costs nothing.
+    sessions = [
+        run.session(use, engine=engine, images=len(images), warn=warnings.append, tell=tell)
+        for use in uses
+    ]
     if split == "test":
         # Written down before anything is scored: what cannot be recorded is not looked at.
         record_opening(run, opened_by, uses, source)
     scored = []
-    for use in uses:
-        logits_NK = run.logits(images.pixels_NCHW, use)
+    for use, session in zip(uses, sessions, strict=True):
+        logits_NK = session.outputs(images.pixels_NCHW)
         metrics = compute_metrics(logits_NK, images.labels_N, run.classes)
         if not math.isfinite(metrics.loss):
             raise TrainingDiverged(
                 f"the {use} weights of {run.path} give a loss of {metrics.loss}; train it again "
                 "with a lower training.lr"
             )
-        scored.append(Scored(use, metrics, logits_NK))
+        scored.append(Scored(use, metrics, logits_NK, session.engine))
     return Evaluation(split, images, tuple(scored), tuple(warnings))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,8 @@ from reslab.data.source import Images
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
 from reslab.evaluation.calibration import Calibration, to_probabilities
-from reslab.inference.eager import compute_logits
+from reslab.inference.catalog import AUTO, REFERENCE, check_engine
+from reslab.inference.session import Session
 from reslab.models.resnet import ResNet
 from reslab.models.weights import restore_weights
 from reslab.spec.run import EngineSpec
@@ -50,31 +51,75 @@ class Run(StoredRun):
         return model.eval()
 
     def logits(
-        self, pixels_NCHW: npt.NDArray[np.uint8], use: Use = "best"
+        self,
+        pixels_NCHW: npt.NDArray[np.uint8],
+        use: Use = "best",
+        *,
+        engine: str = REFERENCE,
     ) -> npt.NDArray[np.float32]:
-        """Logits (N, K) of images that have the net's channels and size already."""
-        return self._outputs(self.model(use), pixels_NCHW)
+        """Logits (N, K) of images that have the net's channels and size already.
+
+        Args:
+            pixels_NCHW: the images.
+            use: see ``model``.
+            engine: see ``session``; by default the net as it is.
+        """
+        return self.session(use, engine=engine, images=len(pixels_NCHW)).outputs(pixels_NCHW)
 
     def embeddings(
-        self, pixels_NCHW: npt.NDArray[np.uint8], use: Use = "best"
+        self,
+        pixels_NCHW: npt.NDArray[np.uint8],
+        use: Use = "best",
+        *,
+        engine: str = REFERENCE,
     ) -> npt.NDArray[np.float32]:
         """Pooled features (N, D), which the head sees, of what ``logits`` takes."""
-        model = self.model(use)
-        model.fc = nn.Identity()  # type: ignore[assignment]
-        return self._outputs(model, pixels_NCHW)
+        session = self.session(use, engine=engine, images=len(pixels_NCHW), embeddings=True)
+        return session.outputs(pixels_NCHW)
 
-    def _outputs(
-        self, model: ResNet, pixels_NCHW: npt.NDArray[np.uint8]
-    ) -> npt.NDArray[np.float32]:
+    def session(
+        self,
+        use: Use = "best",
+        *,
+        engine: str = AUTO,
+        images: int = 0,
+        batch_size: int | None = None,
+        embeddings: bool = False,
+        warn: Callable[[str], None] | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> Session:
+        """These weights at work, for who has images in several parts: see ``Session.outputs``.
+
+        Args:
+            use: see ``model``.
+            engine: ``auto`` for what is soonest done, ``measure`` to find that out whatever it
+                takes, ``eager`` for the net as it is, or another that ``reslab doctor`` lists.
+            images: how many there will be in all parts together, by which ``auto`` chooses.
+            batch_size: images of a batch; None: as many as are usual for their size.
+            embeddings: give what the head sees instead of logits.
+            warn: told what went wrong with an engine; None: a Python warning.
+            tell: told what was measured; None: nobody.
+
+        Raises:
+            UserError: for an engine that is unknown or cannot be used here, or weights that are
+                missing or damaged.
+        """
+        check_engine(engine)
+        model = self.model(use)
+        if embeddings:
+            model.fc = nn.Identity()  # type: ignore[assignment]
         runtime = self._runtime()
-        with runtime.active():
-            return compute_logits(
-                runtime.place_model(model),
-                pixels_NCHW,
-                normaliser_of(self.spec),
-                runtime,
-                batch_size=evaluation_batch(self.spec),
-            )
+        return Session(
+            runtime.place_model(model),
+            normaliser_of(self.spec),
+            runtime,
+            engine=engine,
+            images=images,
+            batch_size=batch_size or evaluation_batch(self.spec),
+            are_logits=not embeddings,
+            warn=warn,
+            tell=tell,
+        )
 
     def _runtime(self) -> Runtime:
         """This machine's engine, on the device that the run was trained on where it is there."""
@@ -108,6 +153,7 @@ class Run(StoredRun):
         images: npt.NDArray[np.uint8] | str | Path | Sequence[str | Path],
         *,
         use: Use = "best",
+        engine: str = AUTO,
     ) -> npt.NDArray[np.float64]:
         """Class probabilities (N, K), rows adding to 1, columns as in ``classes``.
 
@@ -118,11 +164,13 @@ class Run(StoredRun):
             images: an image file or several, of any size, or uint8 pixels (N, H, W) or
                 (N, H, W, C) of exactly the size that the net was trained on.
             use: see ``model``.
+            engine: see ``session``.
 
         Raises:
-            UserError: where an image cannot be read, an array does not fit the net or
-                calibration.json is damaged.
+            UserError: where an image cannot be read, an array does not fit the net,
+                calibration.json is damaged, or the engine is unknown or cannot be used here.
         """
+        check_engine(engine)
         pixels_NCHW = (
             to_nchw(images, "NHWC", "images")
             if isinstance(images, np.ndarray)
@@ -131,15 +179,15 @@ class Run(StoredRun):
         facts = self.spec.facts
         unlabelled = Images(pixels_NCHW, np.zeros(len(pixels_NCHW), np.int64))
         unlabelled.check_fits(facts.channels, facts.image_size, len(facts.classes))
-        return self.probabilities(pixels_NCHW, use)
+        return self.probabilities(pixels_NCHW, use, engine=engine)
 
     def probabilities(
-        self, pixels_NCHW: npt.NDArray[np.uint8], use: Use = "best"
+        self, pixels_NCHW: npt.NDArray[np.uint8], use: Use = "best", *, engine: str = AUTO
     ) -> npt.NDArray[np.float64]:
         """Class probabilities (N, K) of what ``logits`` takes, scaled as those of ``predict``."""
         calibration = self._calibration_for(use)
         temperature = 1.0 if calibration is None else calibration.temperature
-        return to_probabilities(self.logits(pixels_NCHW, use), temperature)
+        return to_probabilities(self.logits(pixels_NCHW, use, engine=engine), temperature)
 
     def decode(self, image: Path) -> npt.NDArray[np.uint8]:
         """An image file as pixels (C, H, W) for this net; see ``decode_image``."""
