@@ -26,7 +26,7 @@ def test_it_lies_in_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(memo, "cache_folder", cache_folder)
-    assert memo_path() == tmp_path / "reslab" / "engines.json"
+    assert memo_path() == tmp_path / "reslab" / "engines" / "times.json"
 
 
 def test_what_is_remembered_is_recalled():
@@ -74,7 +74,7 @@ def test_a_damaged_file_is_ignored_and_rewritten(damage, cache):
     remember("net", FOUND)
     assert recall("net") == FOUND
     assert json.loads(memo_path().read_text())["format"] == memo.FORMAT
-    assert [path.name for path in cache.iterdir()] == ["engines.json"]
+    assert [path.name for path in cache.iterdir()] == ["times.json"]
 
 
 def test_a_cache_that_cannot_be_used_is_no_error(cache, monkeypatch):

@@ -42,7 +42,7 @@ class Measured:
 
 
 def memo_path() -> Path:
-    """The file: ``reslab/engines.json`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    """The file: ``reslab/engines/times.json`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
     return cache_folder("engines") / "times.json"
 
 
