@@ -100,10 +100,15 @@ struct Small {
       for (int64_t block = share.first; block < share.last; block++) {
         const int64_t first = block * TILES;
         const int count = (int)std::min<int64_t>(TILES, tiles.count() - first);
+        // While planes are multiplied memory has nothing to do.
+        const Ahead ahead = tiles.rows_of(first + TILES, first + 2 * TILES);
         pack_source(tiles, source, first, count, planes.at(0), STRIDE);
-        for (int p = 0; p < PLANES; p++)
+        for (int p = 0; p < PLANES; p++) {
+          ahead.read(source.x, p, PLANES);
+          ahead.write(z, p, PLANES);
           multiply_weights<C, TILES>(planes.at(p * STRIDE), weights + p * C * C,
                                      products.at(p * STRIDE));
+        }
         unpack_output(tiles, products.at(0), STRIDE, first, count, z, sums.mine());
       }
     }
@@ -130,14 +135,22 @@ struct Small {
           std::memset(planes.at(0), 0, sizeof(float) * ROOM);
           std::memset(for_weights.at(0), 0, sizeof(float) * ROOM);
         }
+        const Ahead ahead = tiles.rows_of(first + TILES, first + 2 * TILES);
         pack_gradient(tiles, gradient, first, count, for_input.at(0), for_weights.at(0), STRIDE);
         pack_source(tiles, finish.source, first, count, planes.at(0), STRIDE);
-        for (int p = 0; p < PLANES; p++)
+        for (int p = 0; p < PLANES; p++) {
+          ahead.read(gradient.gradient, p, PLANES);
+          ahead.read(gradient.z, p, PLANES);
           add_outer<C, TILES>(planes.at(p * STRIDE), for_weights.at(p * STRIDE),
                               added + p * C * C);
-        for (int p = 0; p < PLANES; p++)
+        }
+        for (int p = 0; p < PLANES; p++) {
+          ahead.read(finish.source.x, p, PLANES);
+          ahead.read(finish.residual, p, PLANES);
+          ahead.write(finish.to, p, PLANES);
           multiply_weights<C, TILES>(for_input.at(p * STRIDE), weights + p * C * C,
                                      planes.at(p * STRIDE));
+        }
         unpack_gradient(tiles, planes.at(0), STRIDE, first, count, finish, sums.mine());
       }
     }

@@ -4,23 +4,32 @@
 
 #include "simd.h"
 
+// Where the numbers that are summed over go on after `depth` of them: `runs` times in all, so many
+// floats further in a and in b.
+struct Runs {
+  int runs = 1;
+  int64_t a_step = 0, b_step = 0;
+};
+
 // c[m, n] = sum over k of a[m, k] b[k, n], or that added to c, for ROWS x COLUMNS vectors of c.
 // The strides are known to the compiler, which keeps all of c's block in registers.
 template <int ROWS, int COLUMNS, int A_M, int A_K, int B_K, int C_M, bool ADD>
-static INLINE void multiply_block(const float* a, const float* b, float* c, int depth) {
+static INLINE void multiply_block(const float* a, const float* b, float* c, int depth,
+                                  Runs further = {}) {
   Vec sums[ROWS][COLUMNS];
   for (int m = 0; m < ROWS; m++)
     for (int n = 0; n < COLUMNS; n++) sums[m][n] = ADD ? load(c + m * C_M + n * LANES) : Vec{};
-  for (int k = 0; k < depth; k++) {
-    Vec row[COLUMNS];
-    for (int n = 0; n < COLUMNS; n++) row[n] = load(b + k * B_K + n * LANES);
+  for (int run = 0; run < further.runs; run++, a += further.a_step, b += further.b_step)
+    for (int k = 0; k < depth; k++) {
+      Vec row[COLUMNS];
+      for (int n = 0; n < COLUMNS; n++) row[n] = load(b + k * B_K + n * LANES);
 #pragma GCC unroll 16
-    for (int m = 0; m < ROWS; m++) {
-      const float factor = a[m * A_M + k * A_K];
+      for (int m = 0; m < ROWS; m++) {
+        const float factor = a[m * A_M + k * A_K];
 #pragma GCC unroll 4
-      for (int n = 0; n < COLUMNS; n++) sums[m][n] += factor * row[n];
+        for (int n = 0; n < COLUMNS; n++) sums[m][n] += factor * row[n];
+      }
     }
-  }
   for (int m = 0; m < ROWS; m++)
     for (int n = 0; n < COLUMNS; n++) store(c + m * C_M + n * LANES, sums[m][n]);
 }

@@ -1,4 +1,4 @@
-// The 3x3 convolution of stride 2, row by row, with the norms and ReLUs around it on the way.
+// The 3x3 convolution of stride 2, image by image, with the norms and ReLUs around it on the way.
 //
 // Of each row all that a sum runs over lies side by side: for the output three taps of all
 // channels in each of three rows, for the gradient of the input one or two taps. So all three
@@ -22,154 +22,135 @@ struct Shape {
 template <int IN, int OUT>
 struct Strided {
   static constexpr int COLUMNS = 2, ROWS = (LANES == 16 ? 16 : 8) / COLUMNS;
-  // Of the backward's second factor, whose columns are the inputs' channels.
+  // Of products whose columns are the inputs' channels.
   static constexpr int IN_COLUMNS = BLOCK_COLUMNS<IN>, IN_ROWS = BLOCK_ROWS<IN>;
   static constexpr int LINE = 3 * IN * OUT;  // weights of three taps
 
-  // Columns of the output, up to a whole number of blocks; with its neighbours a row of input has
-  // twice as many and two more.
-  static constexpr int BLOCK = IN_ROWS > ROWS ? IN_ROWS : ROWS;
-  static int padded(const Shape& shape) { return (shape.across() + BLOCK - 1) / BLOCK * BLOCK; }
-  static int64_t input_line(const Shape& shape) { return (2 * padded(shape) + 2) * (int64_t)IN; }
-  static int64_t output_line(const Shape& shape) { return (padded(shape) + 1) * (int64_t)OUT; }
+  Shape shape;
+  int columns;                     // of the output, up to a whole number of blocks
+  int64_t input_line, output_line;  // floats of a row with what is around it
 
-  // A row of input, one column to the right. Around it a line keeps the zeros that it began with.
-  static INLINE void read_input(const Shape& shape, const Source& source, int64_t image, int row,
-                                float* line) {
-    if (row < 0 || row >= shape.height) {
-      std::memset(line, 0, sizeof(float) * input_line(shape));
-      return;
-    }
-    const int64_t begin = (image * shape.height + row) * shape.width * IN;
+  explicit Strided(const Shape& shape) : shape(shape) {
+    constexpr int BLOCK = IN_ROWS > ROWS ? IN_ROWS : ROWS;
+    columns = (shape.across() + BLOCK - 1) / BLOCK * BLOCK;
+    input_line = (2 * columns + 2) * (int64_t)IN;
+    output_line = (columns + 1) * (int64_t)OUT;
+  }
+
+  int64_t input_floats() const { return (2 * shape.down() + 1) * input_line; }
+  int64_t output_floats() const { return (shape.down() + 1) * output_line; }
+
+  // An image of input, one row down and one column to the right; around it `to` keeps its zeros.
+  INLINE void read_input(const Source& source, int64_t image, float* to) const {
     for (int c = 0; c < IN; c += LANES)
       source.reader(c, [&](auto read) FLAT {
-        for (int x = 0; x < shape.width; x++)
-          store(line + (x + 1) * IN + c, read(begin + x * IN + c));
+        for (int y = 0; y < shape.height; y++) {
+          const int64_t from = (image * shape.height + y) * shape.width * IN + c;
+          float* line = to + (y + 1) * input_line + IN + c;
+          for (int x = 0; x < shape.width; x++) store(line + x * IN, read(from + x * IN));
+        }
       });
   }
 
-  // A row of the output's gradient, with zeros behind it as above.
-  static INLINE void read_gradient(const Shape& shape, const Gradient& gradient, int64_t image,
-                                   int row, float* line) {
-    if (row >= shape.down()) {
-      std::memset(line, 0, sizeof(float) * output_line(shape));
-      return;
-    }
-    const int64_t begin = (image * shape.down() + row) * shape.across() * OUT;
+  // An image of the output's gradient; zeros below and to the right.
+  INLINE void read_gradient(const Gradient& gradient, int64_t image, float* to) const {
     for (int c = 0; c < OUT; c += LANES)
       gradient.reader(c, OUT, [&](auto read) FLAT {
-        for (int x = 0; x < shape.across(); x++) store(line + x * OUT + c, read(begin + x * OUT + c));
+        for (int y = 0; y < shape.down(); y++) {
+          const int64_t from = (image * shape.down() + y) * shape.across() * OUT + c;
+          for (int x = 0; x < shape.across(); x++)
+            store(to + y * output_line + x * OUT + c, read(from + x * OUT));
+        }
       });
   }
 
   // weights (row, column, in, out)
-  static void forward(const Shape& shape, const Source& source, const float* weights, float* z,
-                      double* total, int threads) {
+  void forward(const Source& source, const float* weights, float* z, double* total,
+               int threads) const {
     Sums sums(2, OUT, threads);
-    const int columns = padded(shape);
 #pragma omp parallel num_threads(threads)
     {
-      const int64_t size = input_line(shape);
-      Buffer lines(3 * size), output(output_line(shape));
-      float* rows[3] = {lines.at(0), lines.at(size), lines.at(2 * size)};
+      Buffer input(input_floats()), line(output_line);
       const Share share(shape.images);
       for (int64_t image = share.first; image < share.last; image++) {
-        read_input(shape, source, image, -1, rows[0]);
+        read_input(source, image, input.at(0));
         for (int y = 0; y < shape.down(); y++) {
-          read_input(shape, source, image, 2 * y, rows[1]);
-          read_input(shape, source, image, 2 * y + 1, rows[2]);
           for (int n = 0; n < OUT; n += COLUMNS * LANES)
-            for (int x = 0; x < columns; x += ROWS) {
-              const int64_t from = 2 * x * IN;
-              float* to = output.at(x * OUT + n);
-              multiply_block<ROWS, COLUMNS, 2 * IN, 1, OUT, OUT, false>(rows[0] + from,
-                                                                       weights + n, to, 3 * IN);
-              multiply_block<ROWS, COLUMNS, 2 * IN, 1, OUT, OUT, true>(
-                  rows[1] + from, weights + LINE + n, to, 3 * IN);
-              multiply_block<ROWS, COLUMNS, 2 * IN, 1, OUT, OUT, true>(
-                  rows[2] + from, weights + 2 * LINE + n, to, 3 * IN);
-            }
-          float* into = z + (image * shape.down() + y) * shape.across() * OUT;
+            for (int x = 0; x < columns; x += ROWS)
+              multiply_block<ROWS, COLUMNS, 2 * IN, 1, OUT, OUT, false>(
+                  input.at(2 * y * input_line + 2 * x * IN), weights + n, line.at(x * OUT + n),
+                  3 * IN, {3, input_line, LINE});
+          float* to = z + (image * shape.down() + y) * shape.across() * OUT;
           for (int c = 0; c < OUT; c += LANES) {
             Vec sum{}, sum_squares{};
             for (int x = 0; x < shape.across(); x++) {
-              const Vec value = load(output.at(x * OUT + c));
-              store(into + x * OUT + c, value);
+              const Vec value = load(line.at(x * OUT + c));
+              store(to + x * OUT + c, value);
               sum += value;
               sum_squares += value * value;
             }
             add_to(sums.mine() + c, sum);
             add_to(sums.mine() + OUT + c, sum_squares);
           }
-          std::swap(rows[0], rows[2]);
         }
       }
     }
     sums.total(total);
   }
 
-  // A row of the input's gradient from a row of the output's: even columns from the middle tap,
-  // odd ones from the right tap of one number and the left tap of the next. `weights` are (out, in)
-  // of the middle, right and left tap.
-  template <bool ADD>
-  static INLINE void spread(const float* gradient, const float* weights, float* line, int columns) {
+  // A row of the input's gradient from one row of the output's, or from two: even columns from the
+  // middle tap, odd ones from the right tap of one number and the left tap of the next. `weights`
+  // are (out, in) of the middle, right and left tap, those for the second row so many floats
+  // further.
+  INLINE void spread(const float* gradient, const float* weights, int rows, int64_t further,
+                     float* line) const {
+    const Runs runs{rows, output_line, further};
     for (int n = 0; n < IN; n += IN_COLUMNS * LANES)
       for (int x = 0; x < columns; x += IN_ROWS) {
+        const float* from = gradient + x * OUT;
         float* to = line + 2 * x * IN + n;
-        multiply_block<IN_ROWS, IN_COLUMNS, OUT, 1, IN, 2 * IN, ADD>(gradient + x * OUT,
-                                                                    weights + n, to, OUT);
-        multiply_block<IN_ROWS, IN_COLUMNS, OUT, 1, IN, 2 * IN, ADD>(
-            gradient + x * OUT, weights + OUT * IN + n, to + IN, 2 * OUT);
+        multiply_block<IN_ROWS, IN_COLUMNS, OUT, 1, IN, 2 * IN, false>(from, weights + n, to, OUT,
+                                                                     runs);
+        multiply_block<IN_ROWS, IN_COLUMNS, OUT, 1, IN, 2 * IN, false>(
+            from, weights + OUT * IN + n, to + IN, 2 * OUT, runs);
       }
   }
 
   // weights (row, tap, out, in) with the taps as `spread` has them
-  static void backward(const Shape& shape, const Gradient& gradient, const Finish& finish,
-                       const float* weights, float* weight_sums, double* total, int threads) {
+  void backward(const Gradient& gradient, const Finish& finish, const float* weights,
+                float* weight_sums, double* total, int threads) const {
     Sums sums(2, IN, threads);
-    const int columns = padded(shape);
 #pragma omp parallel num_threads(threads)
     {
-      const int64_t size = input_line(shape), out_size = output_line(shape);
-      Buffer lines(3 * size), gradients(2 * out_size), results(size);
-      float* rows[3] = {lines.at(0), lines.at(size), lines.at(2 * size)};
-      float *here = gradients.at(0), *below = gradients.at(out_size);
+      Buffer input(input_floats()), output(output_floats()), line(input_line);
       float* added = weight_sums + (int64_t)omp_get_thread_num() * 3 * LINE;
-      const auto finish_row = [&](int64_t image, int row) {
-        if (row >= shape.height) return;
-        const int64_t begin = (image * shape.height + row) * shape.width * IN;
-        for (int c = 0; c < IN; c += LANES) {
-          Vec sum{}, sum_z{};
-          finish.writer(c, sum, sum_z, [&](auto write) FLAT {
-            for (int x = 0; x < shape.width; x++)
-              write(begin + x * IN + c, load(results.at(x * IN + c)));
-          });
-          add_to(sums.mine() + c, sum);
-          add_to(sums.mine() + IN + c, sum_z);
-        }
-      };
       const Share share(shape.images);
       for (int64_t image = share.first; image < share.last; image++) {
-        read_input(shape, finish.source, image, -1, rows[0]);
-        read_gradient(shape, gradient, image, 0, here);
-        for (int y = 0; y < shape.down(); y++) {
-          read_input(shape, finish.source, image, 2 * y, rows[1]);
-          read_input(shape, finish.source, image, 2 * y + 1, rows[2]);
-          read_gradient(shape, gradient, image, y + 1, below);
-          for (int row = 0; row < 3; row++)
-            for (int n = 0; n < OUT; n += COLUMNS * LANES)
-              for (int m = 0; m < 3 * IN; m += ROWS)
-                multiply_block<ROWS, COLUMNS, 1, 2 * IN, OUT, OUT, true>(
-                    rows[row] + m, here + n, added + row * LINE + m * OUT + n, shape.across());
-          if (finish.to) {
-            spread<false>(here, weights + LINE, results.at(0), columns);
-            finish_row(image, 2 * y);
-            spread<false>(here, weights + 2 * LINE, results.at(0), columns);
-            spread<true>(below, weights, results.at(0), columns);
-            finish_row(image, 2 * y + 1);
+        read_input(finish.source, image, input.at(0));
+        read_gradient(gradient, image, output.at(0));
+        for (int row = 0; row < 3; row++)
+          for (int n = 0; n < OUT; n += COLUMNS * LANES)
+            for (int m = 0; m < 3 * IN; m += ROWS)
+              multiply_block<ROWS, COLUMNS, 1, 2 * IN, OUT, OUT, true>(
+                  input.at(row * input_line + m), output.at(n), added + row * LINE + m * OUT + n,
+                  shape.across(), {shape.down(), 2 * input_line, output_line});
+        if (!finish.to) continue;
+        for (int row = 0; row < shape.height; row++) {
+          const float* from = output.at(row / 2 * output_line);
+          if (row % 2)
+            spread(from, weights + 2 * LINE, 2, -2 * LINE, line.at(0));
+          else
+            spread(from, weights + LINE, 1, 0, line.at(0));
+          const int64_t begin = (image * shape.height + row) * shape.width * IN;
+          for (int c = 0; c < IN; c += LANES) {
+            Vec sum{}, sum_z{};
+            finish.writer(c, sum, sum_z, [&](auto write) FLAT {
+              for (int x = 0; x < shape.width; x++)
+                write(begin + x * IN + c, load(line.at(x * IN + c)));
+            });
+            add_to(sums.mine() + c, sum);
+            add_to(sums.mine() + IN + c, sum_z);
           }
-          std::swap(rows[0], rows[2]);
-          std::swap(here, below);
         }
       }
     }
@@ -188,8 +169,8 @@ void reslab_stride(const float* x, const float* scale, const float* shift, const
                    int threads) {
   const Shape shape{images, height, width};
   const Source source{x, scale, shift};
-  if (in == 16 && out == 32) Strided<16, 32>::forward(shape, source, weights, z, sums, threads);
-  if (in == 32 && out == 64) Strided<32, 64>::forward(shape, source, weights, z, sums, threads);
+  if (in == 16 && out == 32) Strided<16, 32>(shape).forward(source, weights, z, sums, threads);
+  if (in == 32 && out == 64) Strided<32, 64>(shape).forward(source, weights, z, sums, threads);
 }
 
 // The gradients of source, unless `to` is null, and weights, as sums (threads, row, column, in,
@@ -203,9 +184,9 @@ void reslab_stride_backward(const float* gradient, const float* z, const float* 
   const Gradient from{gradient, z, coefficients};
   const Finish finish{{x, scale, shift}, residual, to};
   if (in == 16 && out == 32)
-    Strided<16, 32>::backward(shape, from, finish, weights, weight_sums, sums, threads);
+    Strided<16, 32>(shape).backward(from, finish, weights, weight_sums, sums, threads);
   if (in == 32 && out == 64)
-    Strided<32, 64>::backward(shape, from, finish, weights, weight_sums, sums, threads);
+    Strided<32, 64>(shape).backward(from, finish, weights, weight_sums, sums, threads);
 }
 
 }  // extern "C"

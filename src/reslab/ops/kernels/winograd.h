@@ -91,6 +91,26 @@ static INLINE void planes_to_output(const float* planes, int64_t stride, Vec* ti
   for (int i = 0; i < 4; i++) transform_output(columns + 6 * i, tile_44 + 4 * i, 1);
 }
 
+// A stretch of memory that will be needed soon, asked for in parts while something else is done.
+struct Ahead {
+  int64_t begin, end;  // in floats
+
+  INLINE void read(const float* array, int part, int parts) const {
+    if (array) fetch<0>(array, part, parts);
+  }
+  INLINE void write(const float* array, int part, int parts) const {
+    fetch<1>(array, part, parts);
+  }
+
+ private:
+  template <int WRITE>
+  INLINE void fetch(const float* array, int part, int parts) const {
+    const int64_t lines = (end - begin + 15) / 16;
+    for (int64_t line = lines * part / parts; line < lines * (part + 1) / parts; line++)
+      __builtin_prefetch(array + begin + 16 * line, WRITE, 2);
+  }
+};
+
 // Images of H x W pixels cut into tiles; those at the right and below may stick out.
 struct Tiles {
   int64_t images;
@@ -118,6 +138,16 @@ struct Tiles {
 
   INLINE int64_t offset(int64_t image, int row, int column) const {
     return ((image * height + row) * width + column) * channels;
+  }
+
+  // The rows in which some tiles begin and end.
+  Ahead rows_of(int64_t first, int64_t last) const {
+    const auto row = [&](int64_t tile) {
+      if (tile >= count()) return images * height * width * channels;
+      const auto at = place(tile);
+      return offset(at.image, at.top, 0);
+    };
+    return {row(first), row(last)};
   }
 
   // The 6x6 pixels around a tile by `read`, from an offset to a vector; zeros outside.
