@@ -23,7 +23,10 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (11, 3, 9, 7)).astype(np.uint
 BATCH = 4
 
 NETS = {
-    "padded": lambda: ResNet(BasicBlock, (1, 1), (4, 8), num_classes=3, stem="small", shortcut="A"),
+    # Channels that reslab's own kernels take.
+    "padded": lambda: ResNet(
+        BasicBlock, (1, 1), (16, 32), num_classes=3, stem="small", shortcut="A"
+    ),
     "projected": lambda: ResNet(
         Bottleneck, (1, 1), (4, 8), num_classes=3, shortcut="C", activation="silu", dropout=0.5
     ),
@@ -131,6 +134,6 @@ def test_embeddings_are_the_nets(entry: Entry) -> None:
     session = open_session(model, entry, are_logits=False)
     found = session.outputs(PIXELS)
     assert session.engine == entry.name
-    assert found.shape == (11, 8)
+    assert found.shape == (11, 32)
     tolerance = 1e-4 if entry.precision == "fp32" else 0.05
     np.testing.assert_allclose(found, by_hand(model), rtol=tolerance, atol=tolerance)

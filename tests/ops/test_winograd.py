@@ -58,7 +58,7 @@ def test_outputs_and_gradients_are_those_of_the_plain_sum(
     coefficients_3C = torch.randn(3, channels)
     source = Source(x, affine_2C)
 
-    z, sums_2C = winograd.convolve(kernels, source, weight)
+    z, sums_2C = winograd.convolve(kernels, source, winograd.pack(kernels, weight))
     found = winograd.convolve_backward(
         kernels,
         Gradient(gradient, z, coefficients_3C),

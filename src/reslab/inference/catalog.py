@@ -85,6 +85,13 @@ ENGINES = (
         setup=(0.1, 0.003),
     ),
     Entry(
+        name="kernels",
+        where="reslab.inference.kernels:OwnKernels",
+        what="reslab's own kernels",
+        any_size=True,
+        setup=(0.1, 0.003),
+    ),
+    Entry(
         name="openvino",
         where="reslab.inference.openvino:OpenVino",
         what="OpenVINO in fp32",

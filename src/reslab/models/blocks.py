@@ -94,16 +94,13 @@ class BasicBlock(Block):
         self.stochastic_depth = StochasticDepth(stochastic_depth)
         self.is_residual = shortcut != "none"
 
+    def units(self) -> tuple[tuple[nn.Module, nn.Module], ...]:
+        """The residual branch's convolutions, each with the norm behind it."""
+        return ((self.conv1, self.bn1), (self.conv2, self.bn2))
+
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, channels, ceil(H / stride), ceil(W / stride))."""
-        fused = fused_block(
-            x_NCHW,
-            ((self.conv1, self.bn1), (self.conv2, self.bn2)),
-            downsample=self.downsample,
-            is_residual=self.is_residual,
-            activation=self.relu,
-            stochastic_depth=self.stochastic_depth,
-        )
+        fused = fused_block(self, x_NCHW)
         if fused is not None:
             return fused
         out = self.relu(self.bn1(self.conv1(x_NCHW)))
@@ -168,16 +165,13 @@ class Bottleneck(Block):
         self.stochastic_depth = StochasticDepth(stochastic_depth)
         self.is_residual = shortcut != "none"
 
+    def units(self) -> tuple[tuple[nn.Module, nn.Module], ...]:
+        """The residual branch's convolutions, each with the norm behind it."""
+        return ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3))
+
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, 4 channels, ceil(H / stride), ceil(W / stride))."""
-        fused = fused_block(
-            x_NCHW,
-            ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)),
-            downsample=self.downsample,
-            is_residual=self.is_residual,
-            activation=self.relu,
-            stochastic_depth=self.stochastic_depth,
-        )
+        fused = fused_block(self, x_NCHW)
         if fused is not None:
             return fused
         out = self.relu(self.bn1(self.conv1(x_NCHW)))

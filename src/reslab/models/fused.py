@@ -6,6 +6,7 @@ A net is the same module with and without them: only the way to its output diffe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -15,44 +16,49 @@ from reslab.ops.residual import run
 from reslab.ops.stochastic_depth import StochasticDepth
 
 
-def fused_block(
-    x_NCHW: Tensor,
-    branch: Sequence[tuple[nn.Module, nn.Module]],
-    *,
-    downsample: nn.Module | None,
-    is_residual: bool,
-    activation: nn.Module,
-    stochastic_depth: StochasticDepth,
-) -> Tensor | None:
-    """activation(branch + shortcut); None where it has to be computed module by module.
+class FirstPaperBlock(Protocol):
+    """What is asked of a block: y = relu(branch(x) + shortcut(x))."""
 
-    Args:
-        x_NCHW: the block's input.
-        branch: each convolution with the norm behind it.
-        downsample: the shortcut, see ``make_shortcut``.
-        is_residual: whether there is a shortcut.
-        activation: between the branch's parts and at its end.
-        stochastic_depth: what may leave the branch out.
-    """
-    if type(activation) is not nn.ReLU or stochastic_depth.probability:
+    relu: nn.Module
+    downsample: nn.Module | None
+    stochastic_depth: StochasticDepth
+    is_residual: bool
+
+    def units(self) -> tuple[tuple[nn.Module, nn.Module], ...]:
+        """The residual branch's convolutions, each with the norm behind it."""
+
+
+def fused_block(block: FirstPaperBlock, x_NCHW: Tensor) -> Tensor | None:
+    """The block's output; None where it has to be computed module by module."""
+    plan = plan_of(block)
+    if plan is None or block.stochastic_depth.probability:
         return None
-    units = _units(branch)
+    others = [block.relu, block.stochastic_depth]
+    if block.downsample is not None:
+        others.append(block.downsample)
+    kernels = kernels_for(x_NCHW, plan, others)
+    return None if kernels is None else run(kernels, plan, x_NCHW)
+
+
+def plan_of(block: FirstPaperBlock) -> Plan | None:
+    """What the block is made of, in the kernels' terms; None where they lack something."""
+    downsample = block.downsample
+    units = _units(block.units())
     projection = None
     if isinstance(downsample, nn.Sequential) and len(downsample) == 2:
         projection = _units([(downsample[0], downsample[1])])
-    if units is None or (is_residual and not _is_known(downsample, projection)):
+    if (
+        type(block.relu) is not nn.ReLU
+        or units is None
+        or (block.is_residual and not _is_known(downsample, projection))
+    ):
         return None
-    plan = Plan(
+    return Plan(
         branch=units,
         projection=projection[0] if projection else None,
-        identity=is_residual and downsample is None,
+        identity=block.is_residual and downsample is None,
         padded=downsample.stride if isinstance(downsample, PaddedIdentity) else 0,
     )
-    others = [activation, stochastic_depth]
-    if downsample is not None:
-        others.append(downsample)
-    kernels = kernels_for(x_NCHW, plan, others)
-    return None if kernels is None else run(kernels, plan, x_NCHW)
 
 
 def fused_stem(
@@ -60,7 +66,7 @@ def fused_stem(
 ) -> Tensor | None:
     """activation(norm(conv(images))); None where it has to be computed module by module."""
     units = _units([(conv, norm)])
-    if type(activation) is not nn.ReLU or units is None:
+    if units is None or type(activation) is not nn.ReLU:
         return None
     plan = Plan(branch=units)
     kernels = kernels_for(images_NCHW, plan, [activation])

@@ -113,9 +113,9 @@ def _step(kernels: Kernels, unit: Unit, source: Source) -> _Step:
     conv = unit.conv
     activated = None
     if winograd.fits(conv, source.x_NCHW):
-        z, sums_2C = winograd.convolve(kernels, source, conv.weight)
+        z, sums_2C = winograd.convolve(kernels, source, winograd.pack(kernels, conv.weight))
     elif strided.fits(conv):
-        z, sums_2C = strided.convolve(kernels, source, conv.weight)
+        z, sums_2C = strided.convolve(kernels, source, strided.pack(conv.weight))
     else:
         activated = source.x_NCHW
         if source.affine_2C is not None:

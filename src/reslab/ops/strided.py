@@ -31,15 +31,21 @@ def fits(conv: torch.nn.Conv2d) -> bool:
     )
 
 
-def convolve(kernels: Kernels, source: Source, weight_OI33: Tensor) -> tuple[Tensor, Tensor]:
-    """The convolution of a source with weights (out, in, 3, 3).
+def pack(weight_OI33: Tensor) -> Tensor:
+    """Weights (out, in, 3, 3) as (3, 3, in, out)."""
+    return weight_OI33.permute(2, 3, 1, 0).contiguous()
+
+
+def convolve(kernels: Kernels, source: Source, weights_33IO: Tensor) -> tuple[Tensor, Tensor]:
+    """The convolution of a source with weights as ``pack`` gives them.
 
     Returns:
         Its output z (N, O, ceil(H / 2), ceil(W / 2)), and the sums of z and of its squares over
         all pixels (2, O), in double.
     """
     x = source.x_NCHW
-    channels = len(weight_OI33)
+    assert weights_33IO.shape[:2] == (3, 3)
+    channels = weights_33IO.shape[3]
     z = torch.empty(
         (len(x), channels, -(-x.shape[2] // 2), -(-x.shape[3] // 2)),
         dtype=x.dtype,
@@ -52,10 +58,10 @@ def convolve(kernels: Kernels, source: Source, weight_OI33: Tensor) -> tuple[Ten
         x,
         source.scale_C,
         source.shift_C,
-        weight_OI33.permute(2, 3, 1, 0).contiguous(),
+        weights_33IO,
         z,
         sums_2O,
-        *_sizes(x, weight_OI33),
+        *_sizes(x, channels),
     )
     return z, sums_2O
 
@@ -97,13 +103,13 @@ def convolve_backward(
         to,
         added,
         sums_2I,
-        *_sizes(x, weight_OI33),
+        *_sizes(x, out_channels),
     )
     found_OI33 = torch.empty_like(weight_OI33)
     found_OI33.copy_(added.sum(dim=0).permute(3, 2, 0, 1))
     return Backward(to, found_OI33, sums_2I)
 
 
-def _sizes(x_NIHW: Tensor, weight_OI33: Tensor) -> tuple[int, ...]:
+def _sizes(x_NIHW: Tensor, out_channels: int) -> tuple[int, ...]:
     images, in_channels, rows, columns = x_NIHW.shape
-    return images, rows, columns, in_channels, len(weight_OI33), torch.get_num_threads()
+    return images, rows, columns, in_channels, out_channels, torch.get_num_threads()

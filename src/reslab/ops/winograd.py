@@ -31,10 +31,8 @@ _MOST_NUMBERS = 2**24
 _LEAST_INSIDE = 0.5
 
 
-def fits(conv: torch.nn.Conv2d, x_NCHW: Tensor) -> bool:
-    """Whether this is the way to compute that convolution."""
-    rows, columns = x_NCHW.shape[2:]
-    inside = rows * columns / (SIDE**2 * -(-rows // SIDE) * -(-columns // SIDE))
+def suits(conv: torch.nn.Conv2d) -> bool:
+    """Whether that convolution can be computed in this way."""
     return (
         conv.kernel_size == (3, 3)
         and conv.stride == (1, 1)
@@ -43,8 +41,14 @@ def fits(conv: torch.nn.Conv2d, x_NCHW: Tensor) -> bool:
         and conv.groups == 1
         and conv.padding_mode == "zeros"
         and conv.in_channels == conv.out_channels
-        and inside >= _LEAST_INSIDE
     )
+
+
+def fits(conv: torch.nn.Conv2d, x_NCHW: Tensor) -> bool:
+    """Whether this is the way to compute that convolution of that input."""
+    rows, columns = x_NCHW.shape[2:]
+    inside = rows * columns / (SIDE**2 * -(-rows // SIDE) * -(-columns // SIDE))
+    return inside >= _LEAST_INSIDE and suits(conv)
 
 
 def pack(kernels: Kernels, weight_CC33: Tensor, *, backward: bool = False) -> Tensor:
@@ -76,15 +80,15 @@ def pack(kernels: Kernels, weight_CC33: Tensor, *, backward: bool = False) -> Te
     return planes_PCC
 
 
-def convolve(kernels: Kernels, source: Source, weight_CC33: Tensor) -> tuple[Tensor, Tensor]:
-    """The convolution of a source with weights (out, in, 3, 3).
+def convolve(kernels: Kernels, source: Source, weights_PCC: Tensor) -> tuple[Tensor, Tensor]:
+    """The convolution of a source with weights as ``pack`` gives them.
 
     Returns:
         Its output z (N, C, H, W), and the sums of z and of its squares over all pixels (2, C), in
         double.
     """
+    assert len(weights_PCC) == PLANES
     x = source.x_NCHW
-    weights_PCC = pack(kernels, weight_CC33)
     z = torch.empty_like(x)
     channels = x.shape[1]
     sums_2C = torch.empty(2, channels, dtype=torch.float64, device="cpu")

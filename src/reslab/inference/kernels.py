@@ -1,0 +1,82 @@
+"""The net's residual blocks on reslab's own kernels, the rest folded."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from reslab.engine.runtime import Runtime
+from reslab.errors import ReslabError
+from reslab.inference.engine import Forward
+from reslab.models.blocks import BasicBlock, Bottleneck
+from reslab.models.fused import plan_of
+from reslab.models.resnet import ResNet
+from reslab.ops.frozen import FrozenBlock
+from reslab.ops.native import Kernels, find_kernels
+from reslab.ops.plan import Plan
+
+
+class OwnKernels:
+    """Winograd convolutions with norms, ReLU and addition in the same passes, in fp32."""
+
+    def obstacle(self) -> str:
+        """Why the kernels cannot be had, if so."""
+        found = find_kernels()
+        return "" if found.kernels is not None else found.reason
+
+    def prepare(self, model: nn.Module, images_NCHW: Tensor, runtime: Runtime) -> Forward:
+        """See ``Engine``; takes batches of any size.
+
+        Raises:
+            ReslabError: for a net that is none of reslab's.
+        """
+        kernels = find_kernels().kernels
+        assert kernels is not None
+        frozen = freeze(model, kernels).to(memory_format=torch.channels_last)
+
+        def forward(images_NCHW: Tensor) -> Tensor:
+            with torch.inference_mode():
+                last_NCHW = images_NCHW.contiguous(memory_format=torch.channels_last)
+                outputs_ND: Tensor = frozen(last_NCHW)
+            return outputs_ND
+
+        forward(images_NCHW)
+        return forward
+
+
+def freeze(model: nn.Module, kernels: Kernels) -> nn.Module:
+    """A copy whose residual blocks of the first paper run on the kernels, its stem folded.
+
+    Args:
+        model: the net, in evaluation mode; it is not changed.
+        kernels: the kernels.
+
+    Raises:
+        ReslabError: for a net that is none of reslab's.
+    """
+    if not isinstance(model, ResNet):
+        raise ReslabError("it runs reslab's own nets only")
+    frozen = copy.deepcopy(model).eval()
+    for stage in frozen.stages():
+        for i, block in enumerate(stage):
+            plan = plan_of(block) if type(block) in (BasicBlock, Bottleneck) else None  # type: ignore[arg-type]
+            if plan is not None and _can_freeze(plan, kernels.lanes):
+                stage[i] = FrozenBlock(kernels, plan)
+    if type(frozen.bn1) is nn.BatchNorm2d and frozen.bn1.running_mean is not None:
+        frozen.conv1 = fuse_conv_bn_eval(frozen.conv1, frozen.bn1)
+        frozen.bn1 = nn.Identity()
+    return frozen
+
+
+def _can_freeze(plan: Plan, lanes: int) -> bool:
+    return all(
+        unit.norm.running_mean is not None
+        and unit.norm.affine
+        and unit.conv.bias is None
+        and unit.conv.padding_mode == "zeros"
+        and unit.conv.out_channels % lanes == 0
+        for unit in plan.units
+    )

@@ -1,0 +1,83 @@
+"""What the contract of all engines does not see of this one."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import reslab
+from reslab.engine.runtime import Runtime
+from reslab.errors import ReslabError
+from reslab.inference import kernels as subject
+from reslab.inference.kernels import OwnKernels, freeze
+from reslab.models.blocks import BasicBlock
+from reslab.ops.frozen import FrozenBlock
+from reslab.ops.native import Found, Kernels, find_kernels
+
+
+@pytest.fixture(scope="module")
+def kernels() -> Kernels:
+    found = find_kernels()
+    if found.kernels is None:
+        pytest.skip(found.reason)
+    return found.kernels
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "blocks"),
+    [
+        ("resnet14", {}, 6),
+        ("plain14", {}, 6),
+        ("resnet50", {}, 16),
+        ("preact_resnet18", {}, 0),
+        ("resnet14", {"norm": "group"}, 0),
+        ("resnet14", {"activation": "silu"}, 0),
+    ],
+)
+def test_blocks_that_can_be_are_frozen_and_the_net_stays_as_it_was(
+    kernels: Kernels, name: str, options: dict[str, str], blocks: int
+) -> None:
+    torch.manual_seed(0)
+    model = reslab.create_model(name, num_classes=5, **options)
+    model(torch.randn(4, 3, 40, 40))
+    model.eval()
+    before = copy.deepcopy(model.state_dict())
+    frozen = freeze(model, kernels)
+    assert sum(isinstance(m, FrozenBlock) for m in frozen.modules()) == blocks
+    assert not any(isinstance(m, FrozenBlock) for m in model.modules())
+    x = torch.randn(2, 3, 40, 40).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = copy.deepcopy(model).double()(x.double())
+        found = frozen.to(memory_format=torch.channels_last)(x)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-4)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_channels_that_no_vector_divides_stay_with_torch(kernels: Kernels) -> None:
+    model = reslab.ResNet(BasicBlock, (1, 1), (24, 48), stem="small").eval()
+    lanes = [isinstance(m, FrozenBlock) for m in freeze(model, kernels).modules()]
+    # The second block gives 48, which vectors of 16 and of 8 divide.
+    assert sum(lanes) == (2 if 24 % kernels.lanes == 0 else 1)
+
+
+def test_nets_of_others_are_refused(kernels: Kernels) -> None:
+    with pytest.raises(ReslabError, match="reslab's own nets"):
+        freeze(nn.Sequential(nn.Linear(2, 2)), kernels)
+
+
+def test_the_engine_says_why_there_are_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "find_kernels", lambda: Found(None, "no compiler"))
+    assert OwnKernels().obstacle() == "no compiler"
+
+
+def test_images_may_come_in_any_layout_and_number(kernels: Kernels) -> None:
+    del kernels
+    model = reslab.create_model("resnet14", num_classes=5, in_channels=1).eval()
+    images = torch.randn(5, 1, 16, 16)
+    forward = OwnKernels().prepare(model, images[:2], Runtime())
+    expected = model(images)
+    torch.testing.assert_close(forward(images), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(forward(images[:1]), expected[:1], rtol=1e-4, atol=1e-4)
