@@ -91,7 +91,10 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "training.ema": ((), "0.9"),
     "training.class_weights": ((), "[9,1,1,1,1,1,1,1,1,1]"),
     "training.patience": (("training.epochs=4", "training.lr=1e-7"), "1"),
-    "training.min_delta": (("training.epochs=4", "training.patience=1"), "0.9"),
+    "training.min_delta": (
+        ("training.epochs=4", "training.patience=1", "engine.kernels=torch"),
+        "0.9",
+    ),
     "training.label_smoothing": ((), "0.3"),
     "engine.precision": (("engine.precision=fp32",), "bf16"),
     "engine.memory_format": (("engine.memory_format=channels_last",), "contiguous"),

@@ -69,8 +69,22 @@ def test_nets_of_others_are_refused(kernels: Kernels) -> None:
 
 
 def test_the_engine_says_why_there_are_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "find_kernels", lambda: Found(None, "no compiler"))
+    monkeypatch.setattr(subject, "kernels_obstacle", lambda: "no compiler")
     assert OwnKernels().obstacle() == "no compiler"
+    monkeypatch.setattr(subject, "find_kernels", lambda: Found(None, "it did not build"))
+    model = reslab.create_model("resnet14", num_classes=5).eval()
+    with pytest.raises(ReslabError, match="it did not build"):
+        OwnKernels().prepare(model, torch.randn(1, 3, 8, 8), Runtime())
+
+
+def test_a_callers_autocast_is_not_the_engines(kernels: Kernels) -> None:
+    del kernels
+    model = reslab.create_model("resnet14", num_classes=5).eval()
+    images = torch.randn(2, 3, 16, 16)
+    forward = OwnKernels().prepare(model, images, Runtime())
+    expected = forward(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(forward(images), expected)
 
 
 def test_images_may_come_in_any_layout_and_number(kernels: Kernels) -> None:

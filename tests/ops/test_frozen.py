@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from reslab.errors import ReslabError
 from reslab.models.blocks import BasicBlock, Block, Bottleneck
 from reslab.models.fused import plan_of
 from reslab.ops import strided, winograd
@@ -67,3 +68,13 @@ def test_weights_are_packed_once(kernels: Kernels, monkeypatch: pytest.MonkeyPat
         for room in (strided, winograd):
             monkeypatch.delattr(room, "pack")
         assert torch.equal(frozen(x), expected)
+
+
+def test_what_the_kernels_cannot_read_is_refused(kernels: Kernels) -> None:
+    plan = plan_of(lived(BasicBlock(16, 16)))
+    assert plan is not None
+    frozen = FrozenBlock(kernels, plan)
+    with pytest.raises(ReslabError, match="float32"):
+        frozen(torch.randn(1, 16, 4, 4, dtype=torch.bfloat16))
+    with pytest.raises(ReslabError, match="fit"):
+        frozen(torch.randn(1, 32, 4, 4))

@@ -47,7 +47,7 @@ DOWN = (unit(16, 32, stride=2), unit(32, 32))
     ],
 )
 def test_parts_have_to_fit(plan: Plan, shape: tuple[int, ...], fits: bool) -> None:
-    assert fit_together(plan, torch.rand(shape)) is fits
+    assert fit_together([plan], torch.rand(shape)) is fits
 
 
 def replaced(name: str, module: nn.Module) -> Callable[[BasicBlock], None]:
@@ -139,8 +139,8 @@ def test_a_mean_far_from_zero_costs_no_digits_of_the_variance(
     x = torch.randn(4, 4, 24, 24) + offset
     plan = Plan((part,))
     with using_kernels(kernels):
-        assert kernels_for(x, plan, []) is kernels
-    found = run(kernels, plan, x)
+        assert kernels_for(x, [plan], []) is kernels
+    found = run(kernels, [plan], x)
     expected = exact(x.double()).relu()
     # What float32 can hold of numbers so far from zero.
     rounding = 1e-6 * max(1.0, offset)

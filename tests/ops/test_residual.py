@@ -202,7 +202,7 @@ def results(
     """Output, all gradients and running statistics by name; by torch's modules without kernels."""
     dtype = plan.branch[0].conv.weight.dtype
     x = inputs[0].detach().to(dtype).requires_grad_()
-    out = by_modules(plan, x, watched or Watched()) if kernels is None else run(kernels, plan, x)
+    out = by_modules(plan, x, watched or Watched()) if kernels is None else run(kernels, [plan], x)
     out.backward(inputs[1].to(dtype))
     modules = modules_of(plan)
     found = {"output": out.detach(), "gradient of input": x.grad}
@@ -249,7 +249,7 @@ def check(case: Case, kernels: Kernels) -> None:
 
 def fits(case: Case, kernels: Kernels) -> bool:
     with using_kernels(kernels):
-        return kernels_for(case.inputs()[0], case.plan(), []) is not None
+        return kernels_for(case.inputs()[0], [case.plan()], []) is not None
 
 
 @settings(max_examples=30, deadline=None)
@@ -352,7 +352,7 @@ def test_the_input_may_lie_as_it_likes_and_need_no_gradient(kernels: Kernels) ->
     ):
         plan, (x, gradient) = BASIC.plan(), BASIC.inputs()
         x = lay(x)
-        out = run(kernels, plan, x)
+        out = run(kernels, [plan], x)
         out.backward(lay(gradient))
         assert x.grad is None
         assert torch.equal(out, expected["output"])
@@ -368,7 +368,7 @@ def test_what_is_frozen_gets_no_gradient(kernels: Kernels, case: Case) -> None:
     for parameter in frozen:
         parameter.requires_grad_(False)
     x, gradient = case.inputs()
-    run(kernels, plan, x.requires_grad_()).backward(gradient)
+    run(kernels, [plan], x.requires_grad_()).backward(gradient)
     assert torch.equal(x.grad, expected["gradient of input"])
     for name, parameter in modules_of(plan).named_parameters():
         if parameter.requires_grad:
@@ -378,7 +378,7 @@ def test_what_is_frozen_gets_no_gradient(kernels: Kernels, case: Case) -> None:
 
 
 def test_a_second_backward_is_refused_as_ever(kernels: Kernels) -> None:
-    out = run(kernels, BASIC.plan(), BASIC.inputs()[0])
+    out = run(kernels, [BASIC.plan()], BASIC.inputs()[0])
     out.sum().backward()
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         out.sum().backward()
@@ -388,7 +388,7 @@ def test_a_second_backward_is_refused_as_ever(kernels: Kernels) -> None:
 def test_a_graph_that_is_retained_gives_the_same_twice(kernels: Kernels, case: Case) -> None:
     plan, (x, gradient) = case.plan(), case.inputs()
     x.requires_grad_()
-    out = run(kernels, plan, x)
+    out = run(kernels, [plan], x)
     out.backward(gradient, retain_graph=True)
     leaves = [x, *modules_of(plan).parameters()]
     once = [leaf.grad.clone() for leaf in leaves]
@@ -398,7 +398,7 @@ def test_a_graph_that_is_retained_gives_the_same_twice(kernels: Kernels, case: C
 
 def test_weights_that_were_changed_in_between_are_noticed(kernels: Kernels) -> None:
     plan = BASIC.plan()
-    out = run(kernels, plan, BASIC.inputs()[0])
+    out = run(kernels, [plan], BASIC.inputs()[0])
     with torch.no_grad():
         plan.branch[1].conv.weight.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -408,7 +408,7 @@ def test_weights_that_were_changed_in_between_are_noticed(kernels: Kernels) -> N
 def test_nothing_is_kept_where_no_gradient_is_wanted(kernels: Kernels) -> None:
     plan = BASIC.plan()
     with torch.no_grad():
-        out = run(kernels, plan, BASIC.inputs()[0])
+        out = run(kernels, [plan], BASIC.inputs()[0])
     assert not out.requires_grad
     assert torch.equal(out, results(BASIC.plan(), BASIC.inputs(), kernels)["output"])
     assert plan.branch[0].norm.num_batches_tracked == 1

@@ -1,4 +1,4 @@
-"""The net's residual blocks on reslab's own kernels, the rest folded."""
+"""The net's residual blocks on reslab's own kernels, its stem folded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reslab.models.blocks import BasicBlock, Bottleneck
 from reslab.models.fused import plan_of
 from reslab.models.resnet import ResNet
 from reslab.ops.frozen import FrozenBlock
-from reslab.ops.native import Kernels, find_kernels
+from reslab.ops.native import Kernels, find_kernels, kernels_obstacle
 from reslab.ops.plan import Plan
 
 
@@ -24,21 +24,23 @@ class OwnKernels:
 
     def obstacle(self) -> str:
         """Why the kernels cannot be had, if so."""
-        found = find_kernels()
-        return "" if found.kernels is not None else found.reason
+        # Not by building them, which takes seconds: that is for ``prepare``.
+        return kernels_obstacle()
 
     def prepare(self, model: nn.Module, images_NCHW: Tensor, runtime: Runtime) -> Forward:
         """See ``Engine``; takes batches of any size.
 
         Raises:
-            ReslabError: for a net that is none of reslab's.
+            ReslabError: for a net that is none of reslab's, and where they cannot be built.
         """
-        kernels = find_kernels().kernels
-        assert kernels is not None
-        frozen = freeze(model, kernels).to(memory_format=torch.channels_last)
+        found = find_kernels()
+        if found.kernels is None:
+            raise ReslabError(found.reason)
+        frozen = freeze(model, found.kernels).to(memory_format=torch.channels_last)
 
         def forward(images_NCHW: Tensor) -> Tensor:
-            with torch.inference_mode():
+            # What surrounds the caller is no business of an engine in fp32.
+            with torch.inference_mode(), torch.autocast("cpu", enabled=False):
                 last_NCHW = images_NCHW.contiguous(memory_format=torch.channels_last)
                 outputs_ND: Tensor = frozen(last_NCHW)
             return outputs_ND

@@ -6,12 +6,13 @@ A net is the same module with and without them: only the way to its output diffe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from torch import Tensor, nn
 
 from reslab.models.shortcuts import PaddedIdentity
-from reslab.ops.plan import Plan, Unit, kernels_for
+from reslab.models.stage import Stage
+from reslab.ops.plan import Plan, Unit, are_off, kernels_for
 from reslab.ops.residual import run
 from reslab.ops.stochastic_depth import StochasticDepth
 
@@ -30,47 +31,85 @@ class FirstPaperBlock(Protocol):
 
 def fused_block(block: FirstPaperBlock, x_NCHW: Tensor) -> Tensor | None:
     """The block's output; None where it has to be computed module by module."""
-    plan = plan_of(block)
-    if plan is None or block.stochastic_depth.probability:
+    if are_off():
         return None
-    others = [block.relu, block.stochastic_depth]
-    if block.downsample is not None:
-        others.append(block.downsample)
-    kernels = kernels_for(x_NCHW, plan, others)
-    return None if kernels is None else run(kernels, plan, x_NCHW)
+    plan = _training_plan(block)
+    kernels = None if plan is None else kernels_for(x_NCHW, [plan], _others(block))
+    return None if plan is None or kernels is None else run(kernels, [plan], x_NCHW)
 
 
 def plan_of(block: FirstPaperBlock) -> Plan | None:
     """What the block is made of, in the kernels' terms; None where they lack something."""
-    downsample = block.downsample
+    # Of exactly these types: what derives from one may do something else.
     units = _units(block.units())
-    projection = None
-    if isinstance(downsample, nn.Sequential) and len(downsample) == 2:
-        projection = _units([(downsample[0], downsample[1])])
-    if (
-        type(block.relu) is not nn.ReLU
-        or units is None
-        or (block.is_residual and not _is_known(downsample, projection))
-    ):
+    if type(block.relu) is not nn.ReLU or units is None:
         return None
-    return Plan(
-        branch=units,
-        projection=projection[0] if projection else None,
-        identity=block.is_residual and downsample is None,
-        padded=downsample.stride if isinstance(downsample, PaddedIdentity) else 0,
-    )
+    downsample = block.downsample
+    if not block.is_residual:
+        return Plan(branch=units)
+    if downsample is None:
+        return Plan(branch=units, identity=True)
+    if type(downsample) is PaddedIdentity:
+        return Plan(branch=units, padded=downsample.stride)
+    if type(downsample) is nn.Sequential and len(downsample) == 2:
+        projection = _units([(downsample[0], downsample[1])])
+        return Plan(branch=units, projection=projection[0]) if projection else None
+    return None
+
+
+def _training_plan(block: FirstPaperBlock) -> Plan | None:
+    depth = block.stochastic_depth
+    return None if type(depth) is not StochasticDepth or depth.probability else plan_of(block)
+
+
+def _others(block: FirstPaperBlock) -> list[nn.Module]:
+    """The modules that are passed over besides convolutions and norms."""
+    shortcut = [] if block.downsample is None else [block.downsample]
+    return [block.relu, block.stochastic_depth, *shortcut]
 
 
 def fused_stem(
     images_NCHW: Tensor, conv: nn.Module, norm: nn.Module, activation: nn.Module
 ) -> Tensor | None:
     """activation(norm(conv(images))); None where it has to be computed module by module."""
-    units = _units([(conv, norm)])
+    units = None if are_off() else _units([(conv, norm)])
     if units is None or type(activation) is not nn.ReLU:
         return None
     plan = Plan(branch=units)
-    kernels = kernels_for(images_NCHW, plan, [activation])
-    return None if kernels is None else run(kernels, plan, images_NCHW)
+    kernels = kernels_for(images_NCHW, [plan], [activation])
+    return None if kernels is None else run(kernels, [plan], images_NCHW)
+
+
+def fused_chain(
+    x_NCHW: Tensor,
+    stem: Sequence[nn.Module],
+    stages: Sequence[Stage],
+) -> Tensor | None:
+    """What the last stage gives, with no tensor in between; None where one is wanted.
+
+    Args:
+        x_NCHW: what the stem takes, or without one the first stage.
+        stem: convolution, norm and activation, and what does nothing behind them; or nothing.
+        stages: in their order, of blocks that are ``FirstPaperBlock`` by their own class.
+    """
+    if are_off():
+        return None
+    others: list[nn.Module] = [*stem[2:], *stages]
+    plans: list[Plan | None] = []
+    if stem:
+        units = _units([(stem[0], stem[1])])
+        plans.append(Plan(branch=units) if units and type(stem[2]) is nn.ReLU else None)
+    for stage in stages:
+        for module in stage:
+            # A class that derives from a block may do something else in its forward.
+            if stage.segments or not {"units", "forward"} <= vars(type(module)).keys():
+                return None
+            block = cast(FirstPaperBlock, module)
+            plans.append(_training_plan(block))
+            others += [module, *_others(block)]
+    known = [plan for plan in plans if plan is not None]
+    kernels = kernels_for(x_NCHW, known, others) if len(known) == len(plans) else None
+    return None if kernels is None else run(kernels, known, x_NCHW)
 
 
 def _units(pairs: Sequence[tuple[nn.Module, nn.Module]]) -> tuple[Unit, ...] | None:
@@ -80,7 +119,3 @@ def _units(pairs: Sequence[tuple[nn.Module, nn.Module]]) -> tuple[Unit, ...] | N
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
     )
     return found if len(found) == len(pairs) else None
-
-
-def _is_known(downsample: nn.Module | None, projection: tuple[Unit, ...] | None) -> bool:
-    return downsample is None or isinstance(downsample, PaddedIdentity) or projection is not None

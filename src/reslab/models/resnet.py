@@ -30,7 +30,7 @@ from reslab.models.checks import (
     class_of,
     is_count,
 )
-from reslab.models.fused import fused_stem
+from reslab.models.fused import fused_chain, fused_stem
 from reslab.models.initialise import initialise, silence
 from reslab.models.layers import (
     MakeActivation,
@@ -169,10 +169,7 @@ class ResNet(nn.Module):
         Raises:
             UserError: as ``forward``.
         """
-        x = self._stem(images_NCHW)
-        for stage in self.stages():
-            x = stage(x)
-        return self.avgpool(self.post(x)).flatten(1)  # type: ignore[no-any-return]
+        return self.avgpool(self.post(self._trunk(images_NCHW))).flatten(1)  # type: ignore[no-any-return]
 
     def features(self, images_NCHW: Tensor) -> dict[str, Tensor]:
         """What each stage gives, by name: ``stem``, then ``layer1`` … as (N, C, H, W).
@@ -229,6 +226,23 @@ class ResNet(nn.Module):
         ]
         for stage, sizes in zip(stages, split_evenly(weights, segments), strict=True):
             stage.segments = tuple(sizes)
+
+    def _trunk(self, images_NCHW: Tensor) -> Tensor:
+        """What the last stage gives."""
+        check_images(images_NCHW, self.conv1.in_channels, self.conv1.weight.dtype)
+        stages = list(self.stages())
+        if isinstance(self.maxpool, nn.Identity):
+            stem = [self.conv1, self.bn1, self.relu, self.maxpool]
+            chained = fused_chain(images_NCHW, stem, stages)
+            x = self._stem(images_NCHW) if chained is None else chained
+        else:
+            x = self._stem(images_NCHW)
+            chained = fused_chain(x, [], stages)
+            x = x if chained is None else chained
+        if chained is None:
+            for stage in stages:
+                x = stage(x)
+        return x
 
     def _stem(self, images_NCHW: Tensor) -> Tensor:
         check_images(images_NCHW, self.conv1.in_channels, self.conv1.weight.dtype)

@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reslab.errors import ReslabError
 from reslab.ops import strided, winograd
 from reslab.ops.batch_norm import activate, add_activate
 from reslab.ops.native import Kernels
 from reslab.ops.operands import Source
-from reslab.ops.plan import Plan, Unit
+from reslab.ops.plan import Plan, Unit, fit_together
+from reslab.ops.residual import padded
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,16 @@ class FrozenBlock(nn.Module):
             self._projection = _freeze(kernels, plan.projection)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """As the block's own."""
+        """As the block's own.
+
+        Raises:
+            ReslabError: for another type or shape than the block was made for.
+        """
         kernels, plan = self._kernels, self._plan
+        if x_NCHW.dtype != torch.float32 or x_NCHW.device.type != "cpu":
+            raise ReslabError("the kernels compute in float32 on the CPU")
+        if not fit_together([plan], x_NCHW, least_pixels=1):
+            raise ReslabError("the parts of a block do not fit together, or not its input")
         x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
         last = Source(x_NCHW)
         for unit in self._branch:
@@ -74,15 +84,13 @@ class FrozenBlock(nn.Module):
         elif plan.identity:
             other = Source(x_NCHW)
         elif plan.padded:
-            new = last.x_NCHW.shape[1] - x_NCHW.shape[1]
-            strided_NCHW = x_NCHW[:, :, :: plan.padded, :: plan.padded]
-            passed = F.pad(strided_NCHW, (0, 0, 0, 0, 0, new))
-            other = Source(passed.contiguous(memory_format=torch.channels_last))
+            other = Source(padded(x_NCHW, plan.padded, last.x_NCHW.shape[1]))
         else:
             return activate(kernels, last.x_NCHW, last.affine_2C)
         return add_activate(kernels, last.x_NCHW, last.affine_2C, other.x_NCHW, other.affine_2C)
 
 
+@torch.no_grad()
 def _freeze(kernels: Kernels, unit: Unit) -> _FrozenUnit:
     conv, norm = unit.conv, unit.norm
     assert norm.running_mean is not None

@@ -45,13 +45,13 @@ _SIGNATURES = {
     "pack_weights": "pllllplii",
     "unpack_weights": "plipllllii",
     "convolve": "pppppp" + "liiii",
-    "convolve_backward": "ppppppppppp" + "liiii",
+    "convolve_backward": "ppppppppppppp" + "liiii",
     "pack_source": "pppp" + "lliiii",
     "pack_gradient": "ppppp" + "lliiii",
     "unpack_output": "ppp" + "lliiii",
-    "unpack_gradient": "ppppppp" + "lliiii",
+    "unpack_gradient": "ppppppppp" + "lliiii",
     "stride": "pppppp" + "liiiii",
-    "stride_backward": "ppppppppppp" + "liiiii",
+    "stride_backward": "ppppppppppppp" + "liiiii",
     "sum": "pplii",
     "norm": "pplppddppppii",
     "norm_backward": "pplppppi",
@@ -102,12 +102,18 @@ def find_kernels(environ: Mapping[str, str] | None = None) -> Found:
             process's.
     """
     environ = os.environ if environ is None else environ
-    level = instruction_set(torch.backends.cpu.get_cpu_capability(), environ)
+    level = _usable_level(environ)
+    return level if isinstance(level, Found) else _load(level, environ.get("CXX", ""))
+
+
+def _usable_level(environ: Mapping[str, str]) -> str | Found:
+    """The instruction set in the compiler's terms, or why there can be no kernels."""
     if platform.system() != "Linux":
         return Found(None, "the kernels are built on Linux only")
+    level = instruction_set(torch.backends.cpu.get_cpu_capability(), environ)
     if level is None:
         return Found(None, "the CPU, or a cap on its instruction sets, has no AVX2")
-    return _load(level, environ.get("CXX", ""))
+    return level
 
 
 def instruction_set(capability: str, environ: Mapping[str, str]) -> str | None:
@@ -129,36 +135,66 @@ def instruction_set(capability: str, environ: Mapping[str, str]) -> str | None:
     return _LEVELS.get(capability)
 
 
+def kernels_obstacle(environ: Mapping[str, str] | None = None) -> str:
+    """Why ``find_kernels`` would find none, as far as can be said without building; else empty."""
+    environ = os.environ if environ is None else environ
+    level = _usable_level(environ)
+    if isinstance(level, Found):
+        return level.reason
+    with contextlib.suppress(OSError, RuntimeError):
+        if _kept(_flags(level)).is_file():
+            return ""
+    named = environ.get("CXX", "")
+    return "" if _compiler(named) else _no_compiler(named)
+
+
 @functools.cache
 def _load(level: str, named: str) -> Found:
-    compiler = shlex.split(named) or [path for path in map(shutil.which, _COMPILERS) if path][:1]
-    if not compiler or shutil.which(compiler[0]) is None:
-        looked = named or " or ".join(_COMPILERS)
-        compiler, missing = [], f"there is no C++ compiler ({looked}) to build the kernels with"
-    flags = (*_FLAGS, f"-march={level}")
+    flags = _flags(level)
+    compiler = _compiler(named)
     try:
         library = _open_built(flags)
         if library is None:
             if not compiler:
-                return Found(None, missing)
+                return Found(None, _no_compiler(named))
             library = _build(compiler, flags)
+        for name, signature in _SIGNATURES.items():
+            function = getattr(library, f"reslab_{name}")
+            function.argtypes = [_TYPES[letter] for letter in signature]
+            function.restype = None
     except subprocess.CalledProcessError as error:
         said = [line for line in error.stderr.splitlines() if "error" in line]
         what = said[0].strip() if said else f"exit {error.returncode}"
         return Found(None, f"{compiler[0]} could not build the kernels: {what}")
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, AttributeError, subprocess.SubprocessError) as error:
         return Found(None, f"the kernels could not be built or loaded: {error}")
-    for name, signature in _SIGNATURES.items():
-        function = getattr(library, f"reslab_{name}")
-        function.argtypes = [_TYPES[letter] for letter in signature]
-        function.restype = None
     return Found(Kernels(library, library.reslab_lanes(), level), f"built for {level}")
+
+
+def _flags(level: str) -> tuple[str, ...]:
+    return (*_FLAGS, f"-march={level}")
+
+
+def _compiler(named: str) -> list[str]:
+    """The command that compiles, or nothing; ``named`` as ``CXX`` has it, with its own options."""
+    try:
+        wanted = shlex.split(named)
+    except ValueError:
+        return []
+    if wanted:
+        return wanted if shutil.which(wanted[0]) else []
+    return [path for path in map(shutil.which, _COMPILERS) if path][:1]
+
+
+def _no_compiler(named: str) -> str:
+    looked = named or " or ".join(_COMPILERS)
+    return f"there is no C++ compiler ({looked}) to build the kernels with"
 
 
 def _kept(flags: tuple[str, ...]) -> Path:
     """Where a library is kept: the name tells sources, flags and machine type apart."""
     digest = hashlib.sha256(" ".join((*flags, platform.machine())).encode())
-    for path in sorted(_SOURCES.iterdir()):
+    for path in sorted([*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h")]):
         digest.update(path.name.encode() + path.read_bytes())
     return cache_folder("kernels") / f"{digest.hexdigest()[:16]}.so"
 
@@ -186,17 +222,25 @@ def _build(compiler: Sequence[str], flags: tuple[str, ...]) -> ctypes.CDLL:
             timeout=_BUILD_SECONDS,
         )
         with contextlib.suppress(OSError, RuntimeError):
-            kept = _kept(flags)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            # Beside its place first: a rename is whole, a copy may be cut off.
-            beside = kept.with_name(f".{kept.name}-{os.getpid()}")
-            try:
-                shutil.copyfile(made, beside)
-                beside.replace(kept)
-            finally:
-                beside.unlink(missing_ok=True)
+            return ctypes.CDLL(str(_keep(made, _kept(flags))))
         # A library that is loaded needs its file no more.
         return ctypes.CDLL(str(made))
+
+
+def _keep(made: Path, kept: Path) -> Path:
+    """Copy beside the place first, and to the disk: a rename is whole, a copy may be cut off."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(prefix=".", dir=kept.parent)
+    try:
+        with os.fdopen(handle, "wb") as target:
+            target.write(made.read_bytes())
+            target.flush()
+            os.fsync(target.fileno())
+        Path(beside).replace(kept)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+    return kept
 
 
 class _Switch:

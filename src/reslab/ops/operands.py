@@ -55,18 +55,32 @@ class Gradient:
 
 
 @dataclass(frozen=True)
+class End:
+    """Of a plain source what it was made of: ReLU(norm(z) + norm(shortcut)), or without the second.
+
+    Attributes:
+        z_NCHW: the residual branch's last convolution.
+        shortcut_NCHW: the projection's; None: there is none.
+    """
+
+    z_NCHW: Tensor
+    shortcut_NCHW: Tensor | None
+
+
+@dataclass(frozen=True)
 class Backward:
     """What a convolution's backward gives.
 
     Attributes:
         input_NCHW: the gradient before the source's norm and ReLU were applied: of a plain source
             the gradient with respect to it; of one with a norm that of the norm's output, zero
-            where ReLU was.
+            where ReLU was; and so of one with a known ``End``.
         weight: the gradient of the weights.
-        sums_2C: where the source has a norm, the sums over all pixels of ``input_NCHW`` and of
-            its product with the source's tensor, in double.
+        sums_3C: where the source has a norm, the sums over all pixels of ``input_NCHW`` and of
+            its product with the source's tensor, in double; where it is a block's ``End``, those
+            of its products with the two z.
     """
 
     input_NCHW: Tensor | None
     weight: Tensor
-    sums_2C: Tensor
+    sums_3C: Tensor

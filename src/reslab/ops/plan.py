@@ -34,8 +34,8 @@ class Plan:
         branch: the residual branch, in its order.
         projection: the shortcut's convolution and norm, if it has them.
         identity: whether the shortcut is the block's input as it is.
-        padded: the stride of a shortcut that takes every so manieth pixel and fills new channels
-            with zeros; 0: it is none.
+        padded: the stride of a shortcut that takes every n-th pixel and fills new channels with
+            zeros; 0: it is none.
     """
 
     branch: tuple[Unit, ...]
@@ -49,14 +49,21 @@ class Plan:
         return (*self.branch, *([self.projection] if self.projection else []))
 
 
-def kernels_for(x_NCHW: Tensor, plan: Plan, others: Sequence[nn.Module]) -> Kernels | None:
+def are_off() -> bool:
+    """Whether the kernels are switched off, or a graph is being compiled, which has its own."""
+    return torch.compiler.is_compiling() or active_kernels() is None
+
+
+def kernels_for(
+    x_NCHW: Tensor, plans: Sequence[Plan], others: Sequence[nn.Module]
+) -> Kernels | None:
     """The kernels where they are switched on and can do all that these modules do; or None.
 
     Whatever is not as they expect is left to the modules, with the errors that they give.
 
     Args:
-        x_NCHW: the block's input.
-        plan: the block.
+        x_NCHW: the first block's input.
+        plans: the blocks, one behind the other.
         others: further modules that would be called and are not: nobody may be listening there.
     """
     if torch.compiler.is_compiling():
@@ -75,28 +82,40 @@ def kernels_for(x_NCHW: Tensor, plan: Plan, others: Sequence[nn.Module]) -> Kern
         or any(map(_is_heard, others))
     ):
         return None
-    fits = all(_fits(unit, kernels.lanes) for unit in plan.units)
-    return kernels if fit_together(plan, x_NCHW) and fits else None
+    fits = all(_fits(unit, kernels.lanes) for plan in plans for unit in plan.units)
+    return kernels if fits and fit_together(plans, x_NCHW) else None
 
 
-def fit_together(plan: Plan, x_NCHW: Tensor) -> bool:
-    """Whether each part takes what the one before it gives, and branch and shortcut agree.
+def fit_together(plans: Sequence[Plan], x_NCHW: Tensor, *, least_pixels: int = 2) -> bool:
+    """Whether each part takes what the one before it gives, and branches and shortcuts agree.
 
-    Every norm has to see more than one pixel: torch's own refuses a single one.
+    Args:
+        plans: the blocks, one behind the other.
+        x_NCHW: what the first one takes.
+        least_pixels: that a norm has to see over all images; in training torch's own refuses a
+            single one.
     """
-    images, *rest = x_NCHW.shape
-    given = _after(plan.branch, images, (rest[0], rest[1], rest[2]))
-    shortcut: Shape | None = given
-    if plan.projection is not None:
-        shortcut = _after([plan.projection], images, (rest[0], rest[1], rest[2]))
-    elif plan.identity:
-        shortcut = (rest[0], rest[1], rest[2])
-    elif plan.padded and given is not None:
-        shortcut = (max(given[0], rest[0]), -(-rest[1] // plan.padded), -(-rest[2] // plan.padded))
-    return given is not None and given == shortcut
+    if x_NCHW.ndim != 4:
+        return False
+    images, channels, rows, columns = x_NCHW.shape
+    shape = (channels, rows, columns)
+    for plan in plans:
+        given = _after(plan.branch, images, shape, least_pixels)
+        shortcut: Shape | None = given
+        if plan.projection is not None:
+            shortcut = _after([plan.projection], images, shape, least_pixels)
+        elif plan.identity:
+            shortcut = shape
+        elif plan.padded and given is not None:
+            rows, columns = (-(-size // plan.padded) for size in shape[1:])
+            shortcut = (max(given[0], shape[0]), rows, columns)
+        if given is None or given != shortcut:
+            return False
+        shape = given
+    return True
 
 
-def _after(units: Sequence[Unit], images: int, shape: Shape) -> Shape | None:
+def _after(units: Sequence[Unit], images: int, shape: Shape, least: int) -> Shape | None:
     """The shape that units give, or None where something does not fit."""
     for unit in units:
         conv, (channels, rows, columns) = unit.conv, shape
@@ -113,7 +132,7 @@ def _after(units: Sequence[Unit], images: int, shape: Shape) -> Shape | None:
                 strict=True,
             )
         )
-        if rows < 1 or columns < 1 or images * rows * columns <= 1:
+        if rows < 1 or columns < 1 or images * rows * columns < least:
             return None
         shape = (conv.out_channels, rows, columns)
     return shape

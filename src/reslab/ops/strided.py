@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reslab.ops.native import Kernels
-from reslab.ops.operands import Backward, Gradient, Source
+from reslab.ops.operands import Backward, End, Gradient, Source
 
 # Channels of input and output for which there is a kernel: with more torch's are as fast.
 _CHANNELS = ((16, 32), (32, 64))
@@ -71,8 +71,9 @@ def convolve_backward(
     gradient: Gradient,
     source: Source,
     weight_OI33: Tensor,
-    residual_NIHW: Tensor | None = None,
     *,
+    residual_NCHW: Tensor | None = None,
+    end: End | None = None,
     for_source: bool = True,
 ) -> Backward:
     """The gradients of a convolution behind which a norm stands.
@@ -82,12 +83,13 @@ def convolve_backward(
         gradient: of its output.
         source: what was convolved.
         weight_OI33: with what.
-        residual_NIHW: what is added to the gradient of a plain source; None: nothing.
+        residual_NCHW: what is added to the gradient of a plain source; None: nothing.
+        end: what a plain source was made of; None: it is not asked for.
         for_source: whether the source's gradient is wanted.
     """
     x = source.x_NCHW
     to = torch.empty_like(x) if for_source else None
-    sums_2I = torch.empty(2, x.shape[1], dtype=torch.float64, device="cpu")
+    sums_3I = torch.empty(3, x.shape[1], dtype=torch.float64, device="cpu")
     out_channels, in_channels = weight_OI33.shape[:2]
     added = x.new_zeros(torch.get_num_threads(), 3, 3, in_channels, out_channels)
     kernels.call(
@@ -98,16 +100,17 @@ def convolve_backward(
         x,
         source.scale_C,
         source.shift_C,
-        residual_NIHW,
+        residual_NCHW,
+        *((None, None) if end is None else (end.z_NCHW, end.shortcut_NCHW)),
         weight_OI33.permute(2, 3, 0, 1)[:, _MIDDLE_RIGHT_LEFT].contiguous(),
         to,
         added,
-        sums_2I,
+        sums_3I,
         *_sizes(x, out_channels),
     )
     found_OI33 = torch.empty_like(weight_OI33)
     found_OI33.copy_(added.sum(dim=0).permute(3, 2, 0, 1))
-    return Backward(to, found_OI33, sums_2I)
+    return Backward(to, found_OI33, sums_3I)
 
 
 def _sizes(x_NIHW: Tensor, out_channels: int) -> tuple[int, ...]:

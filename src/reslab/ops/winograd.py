@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from reslab.ops.native import Kernels
-from reslab.ops.operands import Backward, Gradient, Source
+from reslab.ops.operands import Backward, End, Gradient, Source
 
 PLANES = 36
 SIDE = 4
@@ -124,7 +124,9 @@ def convolve_backward(
     gradient: Gradient,
     source: Source,
     weight_CC33: Tensor,
+    *,
     residual_NCHW: Tensor | None = None,
+    end: End | None = None,
 ) -> Backward:
     """The gradients of a convolution behind which a norm stands.
 
@@ -134,12 +136,14 @@ def convolve_backward(
         source: what was convolved.
         weight_CC33: with what.
         residual_NCHW: what is added to the gradient of a plain source; None: nothing.
+        end: what a plain source was made of; None: it is not asked for.
     """
     x = source.x_NCHW
     to = torch.empty_like(x)
     channels = x.shape[1]
-    sums_2C = torch.empty(2, channels, dtype=torch.float64, device="cpu")
+    sums_3C = torch.empty(3, channels, dtype=torch.float64, device="cpu")
     threads = torch.get_num_threads()
+    before = (None, None) if end is None else (end.z_NCHW, end.shortcut_NCHW)
     weights_PCC = pack(kernels, weight_CC33, backward=True)
     if channels in _FEW_CHANNELS:
         added = x.new_zeros(threads, PLANES, channels, channels)
@@ -152,17 +156,18 @@ def convolve_backward(
             source.scale_C,
             source.shift_C,
             residual_NCHW,
+            *before,
             weights_PCC,
             to,
             added,
-            sums_2C,
+            sums_3C,
             *_sizes(x),
         )
-        return Backward(to, _unpack_weights(kernels, added, weight_CC33), sums_2C)
+        return Backward(to, _unpack_weights(kernels, added, weight_CC33), sums_3C)
     parts = []
     total: Tensor | None = None
     for part in _parts(x):
-        sums, sizes = torch.empty_like(sums_2C), _sizes(x[part])
+        sums, sizes = torch.empty_like(sums_3C), _sizes(x[part])
         planes_PTC, for_input_PTC, for_weights_PTC = (_tiles(x[part]) for _ in range(3))
         step = planes_PTC.stride(0)
         kernels.call(
@@ -187,7 +192,7 @@ def convolve_backward(
             x[part],
             source.scale_C,
             source.shift_C,
-            None if residual_NCHW is None else residual_NCHW[part],
+            *(None if t is None else t[part] for t in (residual_NCHW, *before)),
             to[part],
             sums,
             products_PTC.stride(0),

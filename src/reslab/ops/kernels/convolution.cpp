@@ -67,16 +67,16 @@ INLINE void unpack_gradient(const Tiles& tiles, const float* planes, int64_t str
                             int64_t first, int count, const Finish& finish, double* sums) {
   const int channels = tiles.channels;
   for (int c = 0; c < channels; c += LANES) {
-    Vec sum{}, sum_z{};
-    finish.writer(c, sum, sum_z, [&](auto write) FLAT {
+    Vec found[Finish::SUMS] = {};
+    finish.writer(c, found, [&](auto write) FLAT {
       for (int t = 0; t < count; t++) {
         Vec tile[16];
         planes_to_output(planes + (int64_t)t * channels + c, stride, tile);
         tiles.write_each(tiles.place(first + t), c, tile, write);
       }
     });
-    add_to(sums + c, sum);
-    add_to(sums + channels + c, sum_z);
+    for (int kind = 0; kind < Finish::SUMS; kind++)
+      add_to(sums + kind * channels + c, found[kind]);
   }
 }
 
@@ -120,7 +120,7 @@ struct Small {
     Tiles tiles = whole;
     tiles.channels = C;
     const int64_t blocks = (tiles.count() + TILES - 1) / TILES;
-    Sums sums(2, C, threads);
+    Sums sums(Finish::SUMS, C, threads);
 #pragma omp parallel num_threads(threads)
     {
       constexpr int64_t ROOM = PLANES * STRIDE;
@@ -147,6 +147,7 @@ struct Small {
         for (int p = 0; p < PLANES; p++) {
           ahead.read(finish.source.x, p, PLANES);
           ahead.read(finish.residual, p, PLANES);
+          ahead.read(finish.before, p, PLANES);
           ahead.write(finish.to, p, PLANES);
           multiply_weights<C, TILES>(for_input.at(p * STRIDE), weights + p * C * C,
                                      planes.at(p * STRIDE));
@@ -266,16 +267,17 @@ void reslab_convolve(const float* x, const float* scale, const float* shift, con
 }
 
 // The gradients of source and weights (as sums (threads, 36, in, out)
-// that are added to), with the sums (2, C) that
-// the source's own norm needs. Few channels only.
+// that are added to), with the sums (3, C) that
+// the norms before it need. Few channels only.
 void reslab_convolve_backward(const float* gradient, const float* z, const float* coefficients,
                               const float* x, const float* scale, const float* shift,
-                              const float* residual, const float* weights, float* to,
+                              const float* residual, const float* before,
+                              const float* shortcut, const float* weights, float* to,
                               float* weight_sums, double* sums, int64_t images, int height,
                               int width, int channels, int threads) {
   const Tiles tiles(images, height, width, channels);
   const Gradient from{gradient, z, coefficients};
-  const Finish finish{{x, scale, shift}, residual, to};
+  const Finish finish{{x, scale, shift}, residual, before, shortcut, to};
   if (channels == 16)
     Small<16, 32>::backward(tiles, from, finish, weights, weight_sums, sums, threads);
   if (channels == 32)
@@ -319,12 +321,13 @@ void reslab_unpack_output(const float* planes, float* z, double* total, int64_t 
 }
 
 void reslab_unpack_gradient(const float* planes, const float* x, const float* scale,
-                            const float* shift, const float* residual, float* to, double* total,
+                            const float* shift, const float* residual, const float* before,
+                            const float* shortcut, float* to, double* total,
                             int64_t stride, int64_t images, int height, int width, int channels,
                         int threads) {
   const Tiles tiles(images, height, width, channels);
-  const Finish finish{{x, scale, shift}, residual, to};
-  Sums sums(2, channels, threads);
+  const Finish finish{{x, scale, shift}, residual, before, shortcut, to};
+  Sums sums(Finish::SUMS, channels, threads);
   in_chunks(tiles, threads, [&](int64_t first, int count) {
     unpack_gradient(tiles, planes + first * channels, stride, first, count, finish,
                     sums.mine());

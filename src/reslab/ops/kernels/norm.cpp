@@ -80,9 +80,9 @@ constexpr int width_of = Width::value;
 // that is the difference of two sums.
 constexpr double FAR = 100;
 
-// Variances about known means, from a second look at z.
-void spread(const float* z, const double* means, double* variances, int64_t pixels, int channels,
-            int threads) {
+// Means and variances from a second look at z, at how far it is from means that are nearly right.
+void look_again(const float* z, double* means, double* variances, int64_t pixels, int channels,
+                int threads) {
   Sums sums(2, channels, threads);
   std::vector<float> near(means, means + channels);
   for_each(pixels, channels, threads, [&](auto width, int c) {
@@ -105,8 +105,8 @@ void spread(const float* z, const double* means, double* variances, int64_t pixe
   std::vector<double> total(2 * channels);
   sums.total(total.data());
   for (int c = 0; c < channels; c++) {
-    // The means were rounded to float.
     const double rest = total[c] / pixels;
+    means[c] = near[c] + rest;
     variances[c] = total[channels + c] / pixels - rest * rest;
   }
 }
@@ -147,7 +147,7 @@ void reslab_norm(const float* z, const double* sums, int64_t pixels, const float
     variances[c] = sums[channels + c] / pixels - means[c] * means[c];
     exact = exact && means[c] * means[c] <= FAR * variances[c];
   }
-  if (!exact) spread(z, means.data(), variances.data(), pixels, channels, threads);
+  if (!exact) look_again(z, means.data(), variances.data(), pixels, channels, threads);
   for (int c = 0; c < channels; c++) {
     const double mean = means[c], variance = variances[c];
     const double inverse = 1 / std::sqrt(variance + eps);

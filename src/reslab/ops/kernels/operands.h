@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <type_traits>
+
 #include "simd.h"
 
 // An activation, or what becomes one by norm and ReLU: max(0, x * scale + shift).
@@ -36,31 +38,49 @@ struct Gradient {
   }
 };
 
-// What is done to the gradient of the input before it is stored.
+// What is done to the gradient of the input before it is stored. Where the input lies behind a
+// ReLU, the gradient is taken on to what stood before it, and summed up for the norm there.
 struct Finish {
   Source source;
-  const float* residual;  // added, or null
+  const float* residual;            // added to the gradient of a plain source, or null
+  const float *before, *shortcut;  // z of the one or two norms whose sum, through ReLU, is a plain
+                                   // source; null where it is not, or has no second one
   float* to;
 
-  // Calls `use` with a function that stores a vector at an offset; with a norm before the input
-  // it adds up what that needs.
+  static constexpr int SUMS = 3;  // of the gradient, and of its product with either z
+
+  // Calls `use` with a function that stores a vector at an offset.
   template <class Use>
-  INLINE void writer(int channel, Vec& sum, Vec& sum_z, Use use) const {
+  INLINE void writer(int channel, Vec* sums, Use use) const {
     float* into = to;
+    const float *x = source.x, *added = residual, *z1 = before, *z2 = shortcut;
     if (source.scale) {
-      // The gradient of ReLU, and the two sums.
       const Vec by = load(source.scale + channel), plus = load(source.shift + channel);
-      const float* from = source.x;
-      use([=, &sum, &sum_z](int64_t o, Vec value) FLAT {
-        const Vec z = load(from + o);
+      use([=](int64_t o, Vec value) FLAT {
+        const Vec z = load(x + o);
         value = where_active(z * by + plus, value);
-        sum += value;
-        sum_z += value * z;
+        sums[0] += value;
+        sums[1] += value * z;
         store(into + o, value);
       });
+    } else if (before) {
+      const auto with = [&](auto has_residual, auto has_shortcut) FLAT {
+        use([=](int64_t o, Vec value) FLAT {
+          if (decltype(has_residual)::value) value += load(added + o);
+          value = where_active(load(x + o), value);
+          sums[0] += value;
+          sums[1] += value * load(z1 + o);
+          if (decltype(has_shortcut)::value) sums[2] += value * load(z2 + o);
+          store(into + o, value);
+        });
+      };
+      if (residual)
+        shortcut ? with(std::true_type{}, std::true_type{}) : with(std::true_type{}, std::false_type{});
+      else
+        shortcut ? with(std::false_type{}, std::true_type{})
+                 : with(std::false_type{}, std::false_type{});
     } else if (residual) {
-      const float* from = residual;
-      use([=](int64_t o, Vec value) FLAT { store(into + o, value + load(from + o)); });
+      use([=](int64_t o, Vec value) FLAT { store(into + o, value + load(added + o)); });
     } else {
       use([=](int64_t o, Vec value) FLAT { store(into + o, value); });
     }

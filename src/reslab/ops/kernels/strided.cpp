@@ -119,7 +119,7 @@ struct Strided {
   // weights (row, tap, out, in) with the taps as `spread` has them
   void backward(const Gradient& gradient, const Finish& finish, const float* weights,
                 float* weight_sums, double* total, int threads) const {
-    Sums sums(2, IN, threads);
+    Sums sums(Finish::SUMS, IN, threads);
 #pragma omp parallel num_threads(threads)
     {
       Buffer input(input_floats()), output(output_floats()), line(input_line);
@@ -143,13 +143,13 @@ struct Strided {
             spread(from, weights + LINE, 1, 0, line.at(0));
           const int64_t begin = (image * shape.height + row) * shape.width * IN;
           for (int c = 0; c < IN; c += LANES) {
-            Vec sum{}, sum_z{};
-            finish.writer(c, sum, sum_z, [&](auto write) FLAT {
+            Vec found[Finish::SUMS] = {};
+            finish.writer(c, found, [&](auto write) FLAT {
               for (int x = 0; x < shape.width; x++)
                 write(begin + x * IN + c, load(line.at(x * IN + c)));
             });
-            add_to(sums.mine() + c, sum);
-            add_to(sums.mine() + IN + c, sum_z);
+            for (int kind = 0; kind < Finish::SUMS; kind++)
+              add_to(sums.mine() + kind * IN + c, found[kind]);
           }
         }
       }
@@ -177,12 +177,13 @@ void reslab_stride(const float* x, const float* scale, const float* shift, const
 // out) that are added to. Weights come as (row, tap, out, in), the taps as in `spread`.
 void reslab_stride_backward(const float* gradient, const float* z, const float* coefficients,
                             const float* x, const float* scale, const float* shift,
-                            const float* residual, const float* weights, float* to,
+                            const float* residual, const float* before,
+                            const float* shortcut, const float* weights, float* to,
                             float* weight_sums, double* sums, int64_t images, int height,
                             int width, int in, int out, int threads) {
   const Shape shape{images, height, width};
   const Gradient from{gradient, z, coefficients};
-  const Finish finish{{x, scale, shift}, residual, to};
+  const Finish finish{{x, scale, shift}, residual, before, shortcut, to};
   if (in == 16 && out == 32)
     Strided<16, 32>(shape).backward(from, finish, weights, weight_sums, sums, threads);
   if (in == 32 && out == 64)
