@@ -6,6 +6,7 @@ import ctypes
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,3 +233,15 @@ def test_they_are_off_unless_switched_on(library: Path) -> None:
             raise ZeroDivisionError
         assert active_kernels() is kernels
     assert active_kernels() is None
+
+
+def test_the_switch_is_a_threads_own(library: Path) -> None:
+    del library
+    kernels = find_kernels().kernels
+    seen: list[object] = []
+    with using_kernels(kernels):
+        thread = threading.Thread(target=lambda: seen.append(active_kernels()))
+        thread.start()
+        thread.join()
+        assert active_kernels() is kernels
+    assert seen == [None]

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -243,23 +244,20 @@ def _keep(made: Path, kept: Path) -> Path:
     return kept
 
 
-class _Switch:
-    """Whether nets may run on the kernels: off unless an engine turns it on."""
-
-    kernels: Kernels | None = None
+# Off unless an engine turns it on. Of each thread its own: one may predict while another trains.
+_ACTIVE: ContextVar[Kernels | None] = ContextVar("kernels", default=None)
 
 
 def active_kernels() -> Kernels | None:
-    """The kernels where they are switched on, see ``using_kernels``."""
-    return _Switch.kernels
+    """The kernels where this thread has them switched on, see ``using_kernels``."""
+    return _ACTIVE.get()
 
 
 @contextlib.contextmanager
 def using_kernels(kernels: Kernels | None) -> Iterator[None]:
     """Within the context nets run on these kernels where they can; None: on torch's operations."""
-    before = _Switch.kernels
-    _Switch.kernels = kernels
+    token = _ACTIVE.set(kernels)
     try:
         yield
     finally:
-        _Switch.kernels = before
+        _ACTIVE.reset(token)
