@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from reslab.ops.native import Kernels, find_kernels
@@ -14,3 +16,11 @@ def kernels(request: pytest.FixtureRequest) -> Kernels:
     if found.kernels is None:
         pytest.skip(found.reason)
     return found.kernels
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _small_work_is_shared() -> Iterator[None]:
+    """Images as small as the tests' would otherwise be left to a single thread."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.ops.native._GRAIN", 1)
+        yield

@@ -245,3 +245,9 @@ def test_the_switch_is_a_threads_own(library: Path) -> None:
         thread.join()
         assert active_kernels() is kernels
     assert seen == [None]
+
+
+def test_small_work_is_left_to_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "_GRAIN", 100)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert [native.threads_for(n) for n in (0, 99, 199, 200, 300, 10_000)] == [1, 1, 1, 2, 3, 4]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reslab.ops.native import Kernels
+from reslab.ops.native import Kernels, threads_for
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def normalise(
         statistics_2C,
         affine_2C,
         channels,
-        torch.get_num_threads(),
+        threads_for(z_NCHW.numel()),
     )
     norm.num_batches_tracked.add_(1)
     return Normalised(affine_2C, statistics_2C)
@@ -168,4 +168,4 @@ def norm_gradient(
 
 def _sizes(z_NCHW: Tensor) -> tuple[int, int, int]:
     channels = z_NCHW.shape[1]
-    return z_NCHW.numel() // channels, channels, torch.get_num_threads()
+    return z_NCHW.numel() // channels, channels, threads_for(z_NCHW.numel())

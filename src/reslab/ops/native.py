@@ -87,6 +87,19 @@ class Kernels:
         )
 
 
+# Numbers that are worth a thread: waking one takes as long as a few thousand of them.
+_GRAIN = 2**15
+
+
+def threads_for(numbers: int) -> int:
+    """How many of torch's threads work on so many numbers; the same for the same number.
+
+    >>> threads_for(1)
+    1
+    """
+    return max(1, min(torch.get_num_threads(), numbers // _GRAIN))
+
+
 @dataclass(frozen=True)
 class Found:
     """The kernels, or why there are none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reslab.ops.native import Kernels
+from reslab.ops.native import Kernels, threads_for
 from reslab.ops.operands import Backward, End, Gradient, Source
 
 # Channels of input and output for which there is a kernel: with more torch's are as fast.
@@ -91,7 +91,7 @@ def convolve_backward(
     to = torch.empty_like(x) if for_source else None
     sums_3I = torch.empty(3, x.shape[1], dtype=torch.float64, device="cpu")
     out_channels, in_channels = weight_OI33.shape[:2]
-    added = x.new_zeros(torch.get_num_threads(), 3, 3, in_channels, out_channels)
+    added = x.new_zeros(threads_for(x.numel()), 3, 3, in_channels, out_channels)
     kernels.call(
         "stride_backward",
         gradient.norm_NCHW,
@@ -115,4 +115,4 @@ def convolve_backward(
 
 def _sizes(x_NIHW: Tensor, out_channels: int) -> tuple[int, ...]:
     images, in_channels, rows, columns = x_NIHW.shape
-    return images, rows, columns, in_channels, out_channels, torch.get_num_threads()
+    return images, rows, columns, in_channels, out_channels, threads_for(x_NIHW.numel())

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reslab.ops.native import Kernels
+from reslab.ops.native import Kernels, threads_for
 from reslab.ops.operands import Backward, End, Gradient, Source
 
 PLANES = 36
@@ -75,7 +75,7 @@ def pack(kernels: Kernels, weight_CC33: Tensor, *, backward: bool = False) -> Te
         planes_PCC,
         planes_PCC.stride(0),
         channels,
-        torch.get_num_threads(),
+        threads_for(PLANES * channels**2),
     )
     return planes_PCC
 
@@ -142,7 +142,7 @@ def convolve_backward(
     to = torch.empty_like(x)
     channels = x.shape[1]
     sums_3C = torch.empty(3, channels, dtype=torch.float64, device="cpu")
-    threads = torch.get_num_threads()
+    threads = threads_for(x.numel())
     before = (None, None) if end is None else (end.z_NCHW, end.shortcut_NCHW)
     weights_PCC = pack(kernels, weight_CC33, backward=True)
     if channels in _FEW_CHANNELS:
@@ -219,14 +219,14 @@ def _unpack_weights(kernels: Kernels, added: Tensor, weight_CC33: Tensor) -> Ten
         *((in_step, out_step) if few else (out_step, in_step)),
         *steps,
         channels,
-        torch.get_num_threads(),
+        threads_for(PLANES * channels**2),
     )
     return gradient
 
 
 def _sizes(x_NCHW: Tensor) -> tuple[int, int, int, int, int]:
     images, channels, rows, columns = x_NCHW.shape
-    return images, rows, columns, channels, torch.get_num_threads()
+    return images, rows, columns, channels, threads_for(x_NCHW.numel())
 
 
 def _tiles_of_image(x_NCHW: Tensor) -> int:
