@@ -16,7 +16,7 @@ import torch
 
 from reslab.engine.cgroups import cpu_limit
 from reslab.errors import UserError
-from reslab.ops.native import find_kernels
+from reslab.ops.native import find_kernels, onednn_cap
 
 # What torch takes by itself, OMP_NUM_THREADS included, before anybody changes it.
 _TORCH_THREADS = torch.get_num_threads()
@@ -62,14 +62,13 @@ class Choice:
 def inspect_machine(environ: Mapping[str, str] | None = None) -> Machine:
     """Look at the machine, obeying the caps that oneDNN's environment variable sets."""
     environ = os.environ if environ is None else environ
-    # The second name is oneDNN's older one, which it still obeys.
-    cap = environ.get("ONEDNN_MAX_CPU_ISA") or environ.get("DNNL_MAX_CPU_ISA", "")
+    cap = onednn_cap(environ)
     onednn_bf16 = bool(
         torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )
     # torch reports AMX even where a cap forbids it, hence the look at the cap itself.
-    amx_allowed = cap.upper() in _AMX_ALLOWED or "AMX" in cap.upper()
+    amx_allowed = cap in _AMX_ALLOWED or "AMX" in cap
     cuda = torch.cuda.is_available()
     return Machine(
         cpu=_cpu_name(),

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reslab.errors import ReslabError
@@ -17,7 +16,7 @@ from reslab.ops.batch_norm import activate, add_activate
 from reslab.ops.native import Kernels
 from reslab.ops.operands import Source
 from reslab.ops.plan import Plan, Unit, fit_together
-from reslab.ops.residual import padded
+from reslab.ops.residual import convolve_activated, padded
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,7 @@ class _FrozenUnit:
         elif self.packed is not None and winograd.fits(conv, source.x_NCHW):
             z, _ = winograd.convolve(kernels, source, self.packed)
         else:
-            x = source.x_NCHW
-            if source.affine_2C is not None:
-                x = activate(kernels, x, source.affine_2C)
-            z = F.conv2d(
-                x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups
-            ).contiguous(memory_format=torch.channels_last)
+            _, z = convolve_activated(kernels, conv, source)
         return Source(z, self.affine_2C)
 
 

@@ -140,13 +140,18 @@ def instruction_set(capability: str, environ: Mapping[str, str]) -> str | None:
     >>> instruction_set("AVX512", {"ONEDNN_MAX_CPU_ISA": "AVX2"})
     'x86-64-v3'
     """
-    # The second name is oneDNN's older one, which it still obeys.
-    cap = (environ.get("ONEDNN_MAX_CPU_ISA") or environ.get("DNNL_MAX_CPU_ISA", "")).upper()
+    cap = onednn_cap(environ)
     if cap in _BELOW_AVX2:
         return None
     if cap in _BELOW_AVX512 and capability == "AVX512":
         capability = "AVX2"
     return _LEVELS.get(capability)
+
+
+def onednn_cap(environ: Mapping[str, str]) -> str:
+    """The instruction set that oneDNN is held to, in its own terms; empty where it is not."""
+    # The second name is oneDNN's older one, which it still obeys.
+    return (environ.get("ONEDNN_MAX_CPU_ISA") or environ.get("DNNL_MAX_CPU_ISA", "")).upper()
 
 
 def kernels_obstacle(environ: Mapping[str, str] | None = None) -> str:

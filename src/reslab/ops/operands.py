@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def is_plain_3x3(conv: nn.Conv2d, stride: int) -> bool:
+    """Whether it is a 3x3 convolution of that stride as the papers have it, and nothing more."""
+    return (
+        conv.kernel_size == (3, 3)
+        and conv.stride == (stride, stride)
+        and conv.padding == (1, 1)
+        and conv.dilation == (1, 1)
+        and conv.groups == 1
+        and conv.padding_mode == "zeros"
+    )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from reslab.ops import strided, winograd
@@ -147,6 +147,17 @@ def _restore(plan: Plan, x_NCHW: Tensor, tensors: Sequence[Any]) -> _Trace:
     return _Trace(plan, x_NCHW, branch, projection, out_NCHW)
 
 
+def convolve_activated(kernels: Kernels, conv: nn.Conv2d, source: Source) -> tuple[Tensor, Tensor]:
+    """By torch, which needs norm and ReLU done: the source with them, and its convolution."""
+    activated = source.x_NCHW
+    if source.affine_2C is not None:
+        activated = activate(kernels, activated, source.affine_2C)
+    z = F.conv2d(
+        activated, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups
+    )
+    return activated, z.contiguous(memory_format=torch.channels_last)
+
+
 def _step(kernels: Kernels, unit: Unit, source: Source) -> _Step:
     conv = unit.conv
     activated = None
@@ -155,13 +166,7 @@ def _step(kernels: Kernels, unit: Unit, source: Source) -> _Step:
     elif strided.fits(conv):
         z, sums_2C = strided.convolve(kernels, source, strided.pack(conv.weight))
     else:
-        activated = source.x_NCHW
-        if source.affine_2C is not None:
-            activated = activate(kernels, activated, source.affine_2C)
-        z = F.conv2d(
-            activated, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups
-        )
-        z = z.contiguous(memory_format=torch.channels_last)
+        activated, z = convolve_activated(kernels, conv, source)
         sums_2C = sums_of(kernels, z)
     normalised = normalise(kernels, unit.norm, z, sums_2C)
     return _Step(unit, source, activated, conv.weight, unit.norm.weight, z, normalised)

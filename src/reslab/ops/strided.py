@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reslab.ops.native import Kernels, threads_for
-from reslab.ops.operands import Backward, End, Gradient, Source
+from reslab.ops.operands import Backward, End, Gradient, Source, is_plain_3x3
 
 # Channels of input and output for which there is a kernel: with more torch's are as fast.
 _CHANNELS = ((16, 32), (32, 64))
@@ -21,14 +21,7 @@ _MIDDLE_RIGHT_LEFT = [1, 2, 0]
 
 def fits(conv: torch.nn.Conv2d) -> bool:
     """Whether this is the way to compute that convolution."""
-    return (
-        conv.kernel_size == (3, 3)
-        and conv.stride == (2, 2)
-        and conv.padding == (1, 1)
-        and conv.dilation == (1, 1)
-        and conv.groups == 1
-        and (conv.in_channels, conv.out_channels) in _CHANNELS
-    )
+    return is_plain_3x3(conv, 2) and (conv.in_channels, conv.out_channels) in _CHANNELS
 
 
 def pack(weight_OI33: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from reslab.ops.native import Kernels, threads_for
-from reslab.ops.operands import Backward, End, Gradient, Source
+from reslab.ops.operands import Backward, End, Gradient, Source, is_plain_3x3
 
 PLANES = 36
 SIDE = 4
@@ -33,15 +33,7 @@ _LEAST_INSIDE = 0.5
 
 def suits(conv: torch.nn.Conv2d) -> bool:
     """Whether that convolution can be computed in this way."""
-    return (
-        conv.kernel_size == (3, 3)
-        and conv.stride == (1, 1)
-        and conv.padding == (1, 1)
-        and conv.dilation == (1, 1)
-        and conv.groups == 1
-        and conv.padding_mode == "zeros"
-        and conv.in_channels == conv.out_channels
-    )
+    return is_plain_3x3(conv, 1) and conv.in_channels == conv.out_channels
 
 
 def fits(conv: torch.nn.Conv2d, x_NCHW: Tensor) -> bool:
