@@ -5,7 +5,7 @@ import torch
 from torch import nn, optim
 
 from reslab.models.create import create_model
-from reslab.spec.optimizers import SGD, Adam, AdamW
+from reslab.spec.optimizers import SGD, Adam, AdamW, Muon
 from reslab.training.optim import make_optimizer, set_learning_rate
 
 
@@ -183,3 +183,32 @@ def test_every_group_gets_the_rate(model):
     optimizer = make(model, SGD())
     set_learning_rate(optimizer, 0.004)
     assert [group["lr"] for group in optimizer.param_groups] == [0.004, 0.004]
+
+
+def test_muon_turns_kernels_and_leaves_the_rest_to_sgd(model):
+    optimizer = make(model, Muon(sgd_lr=0.5), lr=0.1)
+    rates = {
+        id(p): (group["orthogonal"], group["lr"] * group["lr_factor"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
+    assert {name: rates[id(p)] for name, p in model.named_parameters()} == {
+        "0.weight": (True, 0.1, 0.0),
+        "0.bias": (False, 0.5, 0.0),
+        "1.weight": (False, 0.5, 0.0),
+        "1.bias": (False, 0.5, 0.0),
+        "3.weight": (False, 0.5, 0.01),
+        "3.bias": (False, 0.5, 0.0),
+    }
+
+
+def test_the_rates_of_muon_rise_and_fall_together(model):
+    optimizer = make(model, Muon(sgd_lr=0.5), lr=0.1)
+    set_learning_rate(optimizer, 0.05)
+    rates = {group["lr"] * group["lr_factor"] for group in optimizer.param_groups}
+    assert rates == {0.05, 0.25}
+
+
+def test_muon_trains_what_has_no_kernels():
+    model = nn.Linear(2, 2)
+    assert len(make(model, Muon()).param_groups) == 2

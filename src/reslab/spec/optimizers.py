@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from reslab.spec.values import Fraction, Frozen
+from reslab.spec.values import Fraction, Frozen, Positive
 
 
 class SGD(Frozen):
@@ -33,4 +33,17 @@ class AdamW(Frozen):
     beta2: Fraction = Field(0.999, description="decay of the squared gradient's running mean")
 
 
-OptimizerSpec = Annotated[SGD | Adam | AdamW, Field(discriminator="kind")]
+class Muon(Frozen):
+    """Muon (Jordan et al. 2024): all directions of a kernel's step count alike; the rest by SGD."""
+
+    kind: Literal["muon"] = "muon"
+    momentum: Fraction = Field(0.6, description="fraction of the last update that is kept")
+    nesterov: bool = Field(True, description="look ahead along the momentum")
+    sgd_lr: Positive = Field(
+        0.5,
+        description="peak rate of what is no kernel of a convolution: norms, biases, the head; "
+        "training.lr is the share of its norm by which a step moves a kernel",
+    )
+
+
+OptimizerSpec = Annotated[SGD | Adam | AdamW | Muon, Field(discriminator="kind")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import nn, optim
 
 from reslab.spec.optimizers import SGD, Adam, AdamW, OptimizerSpec
+from reslab.spec.optimizers import Muon as MuonSpec
+from reslab.training.muon import Muon, is_kernel
 
 
 def is_pulled(parameter: nn.Parameter, *, norm_and_bias: bool) -> bool:
@@ -26,12 +28,14 @@ def make_optimizer(
     Args:
         model: the net.
         spec: the kind of optimiser and its settings.
-        lr: the rate of the first step; the schedule sets it anew each step.
+        lr: the highest rate; the schedule sets it anew each step.
         weight_decay: pull of the weights to zero, as the kind applies it.
         decay_norm_and_bias: whether it pulls batch norm and biases too. Sparing them is
             He et al., arXiv 1812.01187, section 3.1; pulling them is what the papers do.
     """
     learning = [p for p in model.parameters() if p.requires_grad]
+    kernels = [p for p in learning if isinstance(spec, MuonSpec) and is_kernel(p)]
+    learning = [p for p in learning if not any(p is kernel for kernel in kernels)]
     both = decay_norm_and_bias
     decayed = [p for p in learning if is_pulled(p, norm_and_bias=both)]
     spared = [p for p in learning if not is_pulled(p, norm_and_bias=both)]
@@ -54,6 +58,11 @@ def make_optimizer(
             return optim.Adam(groups, lr=lr, betas=(spec.beta1, spec.beta2), fused=True)
         case AdamW():
             return optim.AdamW(groups, lr=lr, betas=(spec.beta1, spec.beta2), fused=True)
+        case MuonSpec():
+            # The schedule sets one rate for all groups: theirs is in proportion to it.
+            rest = [{**group, "lr_factor": spec.sgd_lr / lr} for group in groups]
+            turned = [{"params": kernels, "orthogonal": True}] if kernels else []
+            return Muon([*turned, *rest], lr=lr, momentum=spec.momentum, nesterov=spec.nesterov)
 
 
 def set_learning_rate(optimizer: optim.Optimizer, lr: float) -> None:

@@ -223,7 +223,10 @@ def _auto_epochs(images: int) -> int:
 
 def _auto_lr(optimizer: str, batch_size: int) -> float:
     """For SGD in proportion to the batch size (Goyal et al., arXiv 1706.02677)."""
-    return 0.4 * batch_size / 256 if optimizer == "sgd" else 0.001
+    if optimizer == "sgd":
+        return 0.4 * batch_size / 256
+    # Muon's is a share of a kernel's norm, of which batches of any size may take as much.
+    return 0.05 if optimizer == "muon" else 0.001
 
 
 def decide_model(asked: ModelSpec, image_size: int) -> Document:
