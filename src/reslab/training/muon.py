@@ -26,21 +26,25 @@ _ROUNDS = 5
 def orthogonalise(matrices_BMN: Tensor) -> Tensor:
     """Matrices with the singular vectors of those given, and singular values of about 1.
 
-    By the Newton-Schulz iteration, which is nothing but matrix products. What has no direction,
-    a matrix of zeros, stays as it is.
+    By the Newton-Schulz iteration, which is nothing but matrix products. All of its rounds are
+    polynomials of the matrix times its transpose, so that only the first and the last product
+    have the longer side. What has no direction, a matrix of zeros, stays as it is.
 
     Args:
         matrices_BMN: of any scale.
     """
     is_wide = matrices_BMN.shape[1] <= matrices_BMN.shape[2]
-    # The products of the shorter side with itself are the smaller ones.
-    found_BMN = matrices_BMN if is_wide else matrices_BMN.mT
-    norm_B11 = torch.linalg.matrix_norm(found_BMN, keepdim=True)
-    found_BMN = found_BMN / norm_B11.clamp(min=torch.finfo(norm_B11.dtype).tiny)
+    wide_BMN = matrices_BMN if is_wide else matrices_BMN.mT
+    norm_B11 = torch.linalg.matrix_norm(wide_BMN, keepdim=True)
+    wide_BMN = wide_BMN / norm_B11.clamp(min=torch.finfo(norm_B11.dtype).tiny)
+    gram_BMM = wide_BMN @ wide_BMN.mT
+    identity_MM = torch.eye(len(gram_BMM[0]), dtype=gram_BMM.dtype, device=gram_BMM.device)
+    all_BMM = identity_MM.expand_as(gram_BMM)
     for _ in range(_ROUNDS):
-        gram_BMM = found_BMN @ found_BMN.mT
-        factor_BMM = torch.baddbmm(gram_BMM, gram_BMM, gram_BMM, beta=_B, alpha=_C)
-        found_BMN = torch.baddbmm(found_BMN, factor_BMM, found_BMN, beta=_A)
+        round_BMM = torch.baddbmm(_A * identity_MM + _B * gram_BMM, gram_BMM, gram_BMM, alpha=_C)
+        all_BMM = round_BMM @ all_BMM
+        gram_BMM = round_BMM @ gram_BMM @ round_BMM
+    found_BMN: Tensor = all_BMM @ wide_BMN
     return found_BMN if is_wide else found_BMN.mT
 
 
