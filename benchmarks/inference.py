@@ -6,6 +6,10 @@ The whole call is timed, from uint8 images to probabilities, with random weights
 turns (A B C, C B A, …), each in a process of its own: torch, inductor, ONNX Runtime and OpenVINO as
 their users would write them, and reslab with the engine that it chose by measuring. Each net and
 batch is a piece of its own; ``--add`` puts pieces of several calls into one file.
+
+With ``openvino-int8`` among ``--contenders`` int8 is measured too, each against its own kind:
+reslab's against NNCF's and OpenVINO's as their guide has it. Both are quantised on random images,
+which tells speed alone.
 """
 
 from __future__ import annotations
@@ -28,12 +32,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference_peers import PEERS, Work
+from inference_peers import INT8_PEERS, PEERS, Work
 from measure import Worker, describe_machine, measure_limits, ratio_of_medians, spread, turns
+from reslab.inference.catalog import INT8
 
 # Nets and the sides of their images.
 NETS = {"resnet20": 32, "resnet18": 224, "resnet50": 224}
 OURS = "reslab"
+OURS_INT8 = f"{OURS}-int8"
 # A round is at least this long, so that the clock and the turn of the process do not matter.
 ROUND_SECONDS = 0.3
 
@@ -71,6 +77,8 @@ def measure_piece(
             name: partial(PEERS[name], work) for name in names if name != OURS
         }
         makers[OURS] = partial(Ours, work, engine)
+        if not set(INT8_PEERS).isdisjoint(names):
+            makers[OURS_INT8] = partial(Ours, work, INT8)
         if engines:
             makers |= {f"{OURS}:{name}": partial(Ours, work, name) for name in usable_engines()}
         workers = {
@@ -91,26 +99,39 @@ def measure_piece(
             found[name]["seconds"].append(workers[name].call("run_calls", calls).value / calls)
     for contender in found.values():
         contender["milliseconds"] = spread([1e3 * s for s in contender["seconds"]])
-    best = min(found, key=lambda name: statistics.median(found[name]["seconds"]))
     others = [name for name in found if name != OURS]
     ours = found[OURS]["seconds"]
-    return {
+    int8 = [name for name in found if name in (*INT8_PEERS, OURS_INT8)]
+    piece = {
         **asdict(work),
         "rounds": rounds,
         "contenders": found,
-        "best": best,
-        "regret": ratio_of_medians(ours, found[best]["seconds"]),
+        **compare(OURS, {name: found[name] for name in found if name not in int8}),
         "ratios": {f"{n}/{OURS}": ratio_of_medians(found[n]["seconds"], ours) for n in others},
+    }
+    if int8:
+        piece["int8"] = compare(OURS_INT8, {name: found[name] for name in int8})
+    return piece
+
+
+def compare(ours: str, kind: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The best of one kind, and how much longer than that reslab takes."""
+    best = min(kind, key=lambda name: statistics.median(kind[name]["seconds"]))
+    return {
+        "best": best,
+        "regret": ratio_of_medians(kind[ours]["seconds"], kind[best]["seconds"]),
     }
 
 
 def usable_engines() -> list[str]:
-    """Names of reslab's engines that can be used here."""
+    """Names of reslab's engines in fp32 or bf16 that can be used here."""
     from reslab.engine.machine import inspect_machine  # noqa: PLC0415 - only where asked for
     from reslab.inference.catalog import ENGINES, obstacle_to  # noqa: PLC0415
 
     features = inspect_machine().features
-    return [e.name for e in ENGINES if obstacle_to(e, "cpu", features) is None]
+    return [
+        e.name for e in ENGINES if e.precision != "int8" and obstacle_to(e, "cpu", features) is None
+    ]
 
 
 @dataclass
@@ -124,15 +145,24 @@ class Ours:
         """Let the session prepare, or measure and choose; tells what it chose and told."""
         from reslab.data.normalise import Normaliser  # noqa: PLC0415 - in the worker only
         from reslab.engine.runtime import Runtime  # noqa: PLC0415
+        from reslab.inference.int8 import Quantized  # noqa: PLC0415
+        from reslab.inference.nncf import WAYS, quantize  # noqa: PLC0415
+        from reslab.inference.offer import nothing_stored  # noqa: PLC0415
         from reslab.inference.session import Session  # noqa: PLC0415
 
         told: list[str] = []
         runtime = Runtime(threads=self.work.threads)
+        normaliser = Normaliser(self.work.mean, self.work.sd)
         self._pixels_NCHW = self.work.pixels()
+
+        def quantized() -> Quantized:
+            return Quantized(*quantize(self.work.model(), self._pixels_NCHW, normaliser, WAYS[0]))
+
         self._session = Session(
             runtime.place_model(self.work.model()),
-            Normaliser(self.work.mean, self.work.sd),
+            normaliser,
             runtime,
+            quantized=quantized if self.engine == INT8 else nothing_stored,
             engine=self.engine,
             batch_size=self.work.batch,
             warn=told.append,
@@ -204,6 +234,14 @@ def format_table(found: Mapping[str, Any]) -> str:
             f"{contenders[OURS]['facts']['engine']} | {regret['ratio']:.3f} of {piece['best']} "
             f"({low:.3f} to {high:.3f}) |"
         )
+    for piece in (piece for piece in found["pieces"] if "int8" in piece):
+        regret = piece["int8"]["regret"]
+        low, high = regret["interval"]
+        lines += [
+            "",
+            f"In int8, {piece['net']} at batch {piece['batch']}: {OURS_INT8} / best (95 %) "
+            f"{regret['ratio']:.3f} of {piece['int8']['best']} ({low:.3f} to {high:.3f}).",
+        ]
     return "\n".join(lines)
 
 
@@ -216,7 +254,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, help="after one to warm up")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument(
-        "--contenders", nargs="+", choices=list(PEERS), default=list(PEERS), help="beside reslab"
+        "--contenders",
+        nargs="+",
+        choices=list(PEERS),
+        default=[name for name in PEERS if name not in INT8_PEERS],
+        help="beside reslab (default: those in fp32)",
     )
     parser.add_argument("--engine", default="measure", help="reslab's (default %(default)s)")
     parser.add_argument(

@@ -8,6 +8,9 @@ Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns, 
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import time
 import warnings
 from collections.abc import Callable
@@ -21,6 +24,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 import reslab
+from reslab.inference.nncf import import_nncf
 from reslab.inference.openvino import import_openvino
 
 CLASSES = 100
@@ -170,15 +174,8 @@ class OpenVino(Peer):
     def build(self) -> Callable[[Tensor], npt.NDArray[np.float32]]:
         """See ``Peer``."""
         openvino = import_openvino()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = openvino.convert_model(
-                self._work.model(),
-                example_input=self._example_NCHW,
-                input=list(self._example_NCHW.shape),
-            )
         compiled = openvino.Core().compile_model(
-            model,
+            self.convert(),
             "CPU",
             {
                 "PERFORMANCE_HINT": "LATENCY",
@@ -188,10 +185,38 @@ class OpenVino(Peer):
         )
         return lambda images_NCHW: np.asarray(compiled(images_NCHW.numpy(), share_inputs=True)[0])
 
+    def convert(self) -> Any:
+        """OpenVINO's model of the net."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return import_openvino().convert_model(
+                self._work.model(),
+                example_input=self._example_NCHW,
+                input=list(self._example_NCHW.shape),
+            )
+
+
+class OpenVinoInt8(OpenVino):
+    """The same in int8, quantised by NNCF as its guide does it, on random images.
+
+    So it measures speed only: how near such a model comes to the net says nothing of one that was
+    quantised on real images.
+    """
+
+    def convert(self) -> Any:
+        """Quantised, for one size of batch."""
+        nncf = import_nncf()
+        nncf.set_log_level(logging.ERROR)
+        with contextlib.redirect_stdout(io.StringIO()):
+            return nncf.quantize(super().convert(), nncf.Dataset([self._example_NCHW.numpy()]))
+
 
 PEERS: dict[str, Callable[[Work], Peer]] = {
     "eager": TorchEager,
     "inductor": TorchInductor,
     "onnxruntime": Onnx,
     "openvino": OpenVino,
+    "openvino-int8": OpenVinoInt8,
 }
+# Those that do not compute in fp32, each to be compared with its own kind.
+INT8_PEERS = ("openvino-int8",)

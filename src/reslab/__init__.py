@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reslab.spec.run import RunSpec
     from reslab.tracking.tracker import tracker
     from reslab.workbench.cross_validate import cross_validate, resume_folds
+    from reslab.workbench.quantize import quantize_run
     from reslab.workbench.resume import resume
     from reslab.workbench.run import Run, load_run
     from reslab.workbench.train import train
@@ -40,6 +41,7 @@ __all__ = [
     "list_models",
     "load_run",
     "load_weights",
+    "quantize_run",
     "recipe",
     "resume",
     "resume_folds",
@@ -62,6 +64,7 @@ _HOMES = {
     "list_models": "reslab.models.create",
     "load_run": "reslab.workbench.run",
     "load_weights": "reslab.models.pretrained",
+    "quantize_run": "reslab.workbench.quantize",
     "recipe": "reslab.spec.recipes",
     "resume": "reslab.workbench.resume",
     "resume_folds": "reslab.workbench.cross_validate",

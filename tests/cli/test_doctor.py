@@ -47,3 +47,16 @@ def test_engines_are_listed_with_what_is_in_their_way(
     assert run(["doctor"]) == 0
     text = capsys.readouterr().out
     assert "inference engine" in text and "reslab[export]" in text
+
+
+def test_what_quantising_needs_is_told_where_it_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    assert run(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["engines"]["openvino-int8"]
+    # A model that was made elsewhere runs all the same.
+    assert found["usable"] is True
+    assert "no model can be made for it: nncf is not installed" in found["reason"]
+    assert "reslab[export]" in found["remedy"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from reslab.data.normalise import Normaliser
 from reslab.engine.machine import inspect_machine
 from reslab.engine.runtime import Runtime
 from reslab.inference.catalog import ENGINES, Entry, obstacle_to
+from reslab.inference.int8 import Quantized
+from reslab.inference.nncf import WAYS, quantize
 from reslab.inference.session import Session
 from reslab.models.blocks import BasicBlock, Bottleneck
 from reslab.models.preact import PreActBasicBlock
@@ -38,7 +43,7 @@ NETS = {
     ),
 }
 # These take seconds to prepare any net, so that one of each is in the quick suite.
-LONG = {"onnxruntime", "inductor"}
+LONG = {"onnxruntime", "inductor", "openvino-int8"}
 
 
 def lived(model: ResNet) -> ResNet:
@@ -70,6 +75,8 @@ def open_session(model: nn.Module, entry: Entry, **options: object) -> Session:
     obstacle = obstacle_to(entry, "cpu", machine.features)
     if obstacle is not None:
         pytest.skip(obstacle.reason)
+    if entry.precision == "int8":
+        options["quantized"] = partial(quantized, model)
     return Session(
         model,
         Normaliser(MEAN, SD),
@@ -79,6 +86,14 @@ def open_session(model: nn.Module, entry: Entry, **options: object) -> Session:
         machine=machine,
         **options,
     )
+
+
+def quantized(model: nn.Module) -> Quantized:
+    """As a run would have one stored; that its classes may change is told by other tests."""
+    if find_spec("nncf") is None:
+        pytest.skip("nncf is not installed")
+    parts = quantize(deepcopy(model).eval(), PIXELS, Normaliser(MEAN, SD), WAYS[0])
+    return Quantized(*parts, changed=0, images=0)
 
 
 def combinations() -> list[object]:
@@ -113,7 +128,11 @@ def test_logits_are_the_nets_for_any_number_of_images(entry: Entry, net: str) ->
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert strides == {name: tensor.stride() for name, tensor in after.items()}
     expected = by_hand(model)
-    tolerance = 1e-4 if entry.precision == "fp32" else 0.1
+    if entry.precision == "int8":
+        # Near on the whole, and for each image the same however many come with it.
+        assert np.corrcoef(found[2].ravel(), expected.ravel())[0, 1] > 0.9
+        expected = found[2]
+    tolerance = 0.1 if entry.precision == "bf16" else 1e-4
     for pixels, logits in zip(wholes, found, strict=True):
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected[: len(pixels)], rtol=tolerance, atol=tolerance)
@@ -125,6 +144,7 @@ def test_logits_are_the_nets_for_any_number_of_images(entry: Entry, net: str) ->
     [
         pytest.param(e, marks=[pytest.mark.slow] if e.name in LONG else [], id=e.name)
         for e in ENGINES
+        if e.precision != "int8"
     ],
 )
 def test_embeddings_are_the_nets(entry: Entry) -> None:

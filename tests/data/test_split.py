@@ -3,7 +3,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from reslab.data.split import split_train
+from reslab.data.split import sample_evenly, split_train
 from reslab.errors import UserError
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [40, 30, 20, 10]))
@@ -186,3 +186,21 @@ def test_validation_by_group_is_as_large_as_asked_for(count):
     assert found or count > 50
     with pytest.raises(UserError, match="1 to 99 images, received 100 groups, and 500"):
         split(labels, validation=500, groups_N=np.arange(100))
+
+
+@pytest.mark.parametrize("count", [1, 7, 30, 100, 399])
+def test_a_sample_has_each_class_in_proportion(count: int) -> None:
+    labels = np.repeat([0, 1, 2], [200, 150, 50])[np.random.default_rng(0).permutation(400)]
+    drawn = sample_evenly(labels, count, seed=3)
+    assert len(set(drawn.tolist())) == count
+    assert (np.diff(drawn) > 0).all()
+    found = np.bincount(labels[drawn], minlength=3)
+    # Two ends of a stretch may each fall into the class beside it.
+    np.testing.assert_allclose(found, count * np.array([0.5, 0.375, 0.125]), atol=1)
+    np.testing.assert_array_equal(drawn, sample_evenly(labels, count, seed=3))
+
+
+def test_a_sample_is_drawn_by_its_seed_and_never_larger_than_all() -> None:
+    labels = np.arange(40) % 4
+    assert (sample_evenly(labels, 8, seed=0) != sample_evenly(labels, 8, seed=1)).any()
+    assert sample_evenly(labels, 41, seed=0).tolist() == list(range(40))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reslab.evaluation.paired import corrected_t_test
+from reslab.evaluation.paired import corrected_t_test, paired_interval
 
 
 def test_without_a_correction_it_is_the_paired_t_test() -> None:
@@ -50,3 +50,21 @@ def test_the_correction_keeps_its_level_where_the_plain_test_does_not() -> None:
             p = corrected_t_test(differences, share).p
             found[share] += p is not None and p < 0.05
     assert found[0.25] / 2000 < 0.06 < 0.1 < found[0.0] / 2000
+
+
+def test_the_interval_of_paired_accuracies_by_hand() -> None:
+    # Of 98 images 8 are right by the first alone and 3 by the second: p = 9/100 and 4/100.
+    low, high = paired_interval(8, 3, 98)
+    half = 1.959963985 * math.sqrt((0.13 - 0.05**2) / 100)
+    assert (low, high) == pytest.approx((0.05 - half, 0.05 + half))
+    assert paired_interval(3, 8, 98) == pytest.approx((-high, -low))
+    assert paired_interval(1, 0, 1)[1] <= 1
+
+
+@pytest.mark.parametrize(("n", "first", "second"), [(100, 0.02, 0.02), (300, 0.03, 0.01)])
+def test_it_holds_the_difference_about_as_often_as_it_promises(n, first, second) -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(n, [first, second, 1 - first - second], size=2000)
+    intervals = [paired_interval(int(a), int(b), n) for a, b, _ in drawn]
+    held = np.mean([low <= first - second <= high for low, high in intervals])
+    assert 0.94 < held < 0.999

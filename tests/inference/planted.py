@@ -22,6 +22,9 @@ class Wrong(Folded):
 class Incapable(Eager):
     """Cannot take any net."""
 
+    def __init__(self, quantized=None):
+        del quantized
+
     def prepare(self, model, images_NCHW, runtime):
         """See ``Engine``."""
         raise NotImplementedError("operator\n  not supported")
@@ -43,6 +46,21 @@ class Static(Folded):
             return forward(images_NCHW)
 
         return checked
+
+
+class Turned(Static):
+    """Takes a model in int8, and gives what is opposite to the net's outputs."""
+
+    sizes: ClassVar[list[int]] = []
+
+    def __init__(self, quantized=None):
+        self._quantized = quantized
+
+    def prepare(self, model, images_NCHW, runtime):
+        """See ``Engine``."""
+        assert self._quantized is not None
+        forward = super().prepare(model, images_NCHW, runtime)
+        return lambda images_NCHW: -forward(images_NCHW)
 
 
 class Greedy(Folded):

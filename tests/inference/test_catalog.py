@@ -16,6 +16,7 @@ from reslab.errors import UserError
 from reslab.inference.catalog import (
     AUTO,
     ENGINES,
+    INT8,
     MEASURE,
     REFERENCE,
     check_engine,
@@ -23,7 +24,9 @@ from reslab.inference.catalog import (
     find_engine,
     load_engine,
     obstacle_to,
+    obstacle_to_making,
 )
+from reslab.inference.int8 import Quantized
 
 FEATURES = {**inspect_machine().features, "amx_bf16": True}
 
@@ -72,7 +75,7 @@ def test_a_missing_package_is_told_with_the_remedy(entry, monkeypatch) -> None:
     assert f"{entry.packages[0]} is not installed" in found.reason
     assert "`pip install 'reslab[export]'`" in found.remedy
     with pytest.raises(UserError, match=r"cannot be used: .*reslab\[export\]"):
-        check_usable(entry, "cpu", FEATURES)
+        check_usable(entry, found)
 
 
 def test_bf16_is_refused_where_it_would_be_slow() -> None:
@@ -92,7 +95,7 @@ def test_the_catalogue_imports_neither_torch_nor_an_engine() -> None:
     program = (
         "import sys, reslab.inference.catalog as catalog\n"
         "catalog.check_engine('openvino')\n"
-        "print(*({'torch', 'openvino', 'onnxruntime', 'onnx'} & set(sys.modules)))"
+        "print(*({'torch', 'openvino', 'onnxruntime', 'onnx', 'nncf'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -105,4 +108,21 @@ def test_the_extra_holds_their_packages_and_stands_in_that_of_developers() -> No
     extras = tomllib.loads(path.read_text())["project"]["optional-dependencies"]
     assert "reslab[export]" in extras["dev"]
     wanted = {name.partition(">=")[0] for name in extras["export"]}
-    assert wanted == {package for entry in ENGINES for package in entry.packages}
+    assert wanted == {name for entry in ENGINES for name in (*entry.packages, *entry.makers)}
+
+
+def test_what_makes_a_model_is_not_needed_to_run_it(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    entry = find_engine(INT8)
+    before = obstacle_to(entry, "cpu", FEATURES)
+    assert before is None or "nncf" not in before.reason
+    found = obstacle_to_making(entry)
+    assert "nncf is not installed" in found.reason
+    assert "reslab[export]" in found.remedy
+    assert [e.name for e in ENGINES if obstacle_to_making(e)] == [INT8]
+
+
+def test_the_model_is_handed_to_the_engine_in_int8_alone() -> None:
+    given = Quantized(b"xml", b"numbers")
+    assert load_engine(find_engine(INT8), given)._quantized is given
+    load_engine(find_engine("openvino"), given)

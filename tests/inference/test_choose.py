@@ -4,6 +4,7 @@ from reslab.inference.catalog import ENGINES
 from reslab.inference.choose import (
     AFFORDABLE,
     FEW_IMAGES,
+    best_known,
     cheapest,
     unmeasured_choice,
     worth_trying,
@@ -28,6 +29,26 @@ def test_a_compilation_is_weighed_against_the_work(batches, name):
 
 def test_what_is_ready_costs_nothing_more():
     assert cheapest(FOUND, 1, ready=["inductor"]) == "inductor"
+
+
+def test_the_best_is_of_those_that_there_are():
+    names = {"eager", "folded", "openvino", "inductor"}
+    assert best_known(FOUND, names, 500, 11, []) == "openvino"
+    assert best_known(FOUND, names - {"openvino"}, 500, 11, []) == "eager"
+    assert best_known(FOUND, names - {"openvino"}, 500, 11, ["inductor"]) == "inductor"
+
+
+@pytest.mark.parametrize(
+    ("names", "images", "name"),
+    [
+        ({"eager", "folded"}, FEW_IMAGES, "folded"),
+        ({"eager"}, FEW_IMAGES, "eager"),
+        ({"eager", "folded", "onnxruntime"}, 1, "eager"),
+    ],
+)
+def test_where_nothing_is_known_work_begins_without_preparing(names, images, name):
+    failed = {"onnxruntime": FOUND["onnxruntime"], "openvino": FOUND["openvino"]}
+    assert best_known(failed, names, images, 1, []) == name
 
 
 def test_few_images_never_wait_for_anything():

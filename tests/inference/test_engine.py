@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 from torch import nn
 
 from reslab.errors import ReslabError
-from reslab.inference.engine import evaluation_mode
+from reslab.inference.engine import evaluation_mode, fill_up
 
 
 def test_each_module_gets_back_its_own_mode():
@@ -27,3 +28,10 @@ def test_a_part_that_stays_in_training_mode_is_refused_and_the_rest_put_back():
     with pytest.raises(ReslabError, match="evaluation mode"), evaluation_mode(model):
         pass
     assert all(module.training for module in model.modules())
+
+
+def test_images_come_over_and_over_until_there_are_enough():
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, 1, 2, 3)
+    np.testing.assert_array_equal(fill_up(pixels, 5), pixels[[0, 1, 0, 1, 0]])
+    np.testing.assert_array_equal(fill_up(pixels, 1), pixels[:1])
+    assert fill_up(pixels, 2) is pixels

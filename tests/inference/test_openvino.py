@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -11,7 +12,16 @@ from torch import nn
 
 from reslab.engine.machine import inspect_machine
 from reslab.engine.runtime import Runtime
-from reslab.inference.openvino import OpenVino, OpenVinoBf16, convert, import_openvino
+from reslab.inference.openvino import (
+    OpenVino,
+    OpenVinoBf16,
+    compile_model,
+    convert,
+    import_openvino,
+    without_reports,
+)
+from reslab.models.blocks import BasicBlock
+from reslab.models.resnet import ResNet
 
 pytest.importorskip("openvino")
 
@@ -43,6 +53,30 @@ def test_what_is_converted_has_one_static_shape() -> None:
     (outputs,) = converted.outputs
     assert list(images.shape) == [5, 3, 4, 4]
     assert list(outputs.shape) == [5, 2]
+
+
+@pytest.mark.parametrize("shortcut", ["A", "B", "C"])
+def test_the_number_of_images_may_be_left_open_and_chosen_later(shortcut: str) -> None:
+    torch.manual_seed(0)
+    model = ResNet(
+        BasicBlock, (1, 1), (4, 8), num_classes=3, stem="small", shortcut=shortcut
+    ).eval()
+    for images in (1, 5):
+        images_NCHW = torch.randn(images, 3, 9, 7)
+        converted = convert(model, images_NCHW[:1].repeat(2, 1, 1, 1), any_batch=True)
+        assert converted.inputs[0].partial_shape[0].is_dynamic
+        converted.reshape(list(images_NCHW.shape))
+        found = compile_model(converted, images_NCHW, Runtime())(images_NCHW)
+        with torch.no_grad():
+            torch.testing.assert_close(found, model(images_NCHW), rtol=1e-4, atol=1e-5)
+
+
+def test_a_package_that_was_there_before_is_there_again(monkeypatch) -> None:
+    there = ModuleType("openvino_telemetry")
+    monkeypatch.setitem(sys.modules, "openvino_telemetry", there)
+    with without_reports(), pytest.raises(ImportError):
+        from openvino_telemetry import Telemetry  # noqa: F401, PLC0415
+    assert sys.modules["openvino_telemetry"] is there
 
 
 def settings(monkeypatch, engine: OpenVino, threads: int) -> dict[str, object]:

@@ -10,17 +10,19 @@ import torch
 
 from reslab.data.normalise import Normaliser
 from reslab.engine.load import Load
+from reslab.engine.machine import inspect_machine
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
 from reslab.inference import catalog, memo, session
-from reslab.inference.catalog import ENGINES, Entry
+from reslab.inference.catalog import ENGINES, Entry, Obstacle
 from reslab.inference.choose import FEW_IMAGES
 from reslab.inference.eager import compute_logits
+from reslab.inference.int8 import Quantized
 from reslab.inference.memo import Measured
 from reslab.inference.session import Session
 from reslab.models.blocks import BasicBlock
 from reslab.models.resnet import ResNet
-from tests.inference.planted import Static
+from tests.inference.planted import Static, Turned
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 3, 5, 5)).astype(np.uint8)
 NORMALISER = Normaliser((0.5,) * 3, (0.2,) * 3)
@@ -304,6 +306,87 @@ def test_unknown_and_unusable_engines_are_refused_at_once(model) -> None:
     cuda = Runtime(device="cuda")
     with pytest.raises(UserError, match="works on cpu and not on cuda"):
         Session(model, NORMALISER, cuda, engine="inductor")
+
+
+# --- int8 -----------------------------------------------------------------------------------
+
+
+def counted(changed: int = 64) -> Quantized:
+    """A model as a run has it stored, judged on 64 images."""
+    return Quantized(b"", b"", changed=changed, images=64)
+
+
+@pytest.fixture
+def int8(engines, monkeypatch):
+    """An engine in int8 that is the net itself, but for the classes that it turns round."""
+    engines(planted("Turned", precision="int8"))
+    (entry,) = session.ENGINES[2:]
+    monkeypatch.setattr(session, "INT8", entry.name)
+    Turned.sizes.clear()
+
+
+def test_int8_computes_every_image_of_those_who_asked_for_it(model, int8) -> None:
+    at_work = opened(model, engine="turned", quantized=counted)
+    found = at_work.outputs(PIXELS[:11])
+    np.testing.assert_allclose(found, -expected(model)[:11], rtol=1e-4, atol=1e-5)
+    # Compared in 16 batches of the eleven images' rows, and three batches, the last filled up.
+    assert set(Turned.sizes) == {4}
+    assert at_work.computed == {"turned": 11}
+
+
+def test_auto_takes_int8_where_it_is_fastest_and_says_so_once(
+    model, int8, times, long_work
+) -> None:
+    times(eager=3.0, folded=2.0, turned=1.0)
+    told: list[str] = []
+    at_work = opened(model, quantized=counted, tell=told.append)
+    at_work.outputs(PIXELS)
+    assert at_work.engine == "turned"
+    assert at_work.computed == {"folded": 8, "turned": 56}
+    assert sum("--engine eager keeps" in text for text in told) == 1
+
+
+def test_times_of_another_runs_model_are_no_reason_to_use_one_that_is_not_there(
+    model, int8, times, long_work
+) -> None:
+    asked = times(eager=3.0, folded=2.0, turned=1.0)
+    opened(model, quantized=counted).outputs(PIXELS)
+    assert len(asked) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        at_work = opened(model)
+        check(at_work.outputs(PIXELS), model)
+    assert at_work.engine == "folded" and len(asked) == 1
+    with pytest.raises(UserError, match="turned cannot be used: there is no int8 model of this"):
+        opened(model, engine="turned")
+
+
+def test_a_model_that_is_stale_is_told_once_and_left_out(model, int8, times, long_work) -> None:
+    asked = times(eager=3.0, folded=2.0, turned=1.0)
+    said: list[str] = []
+    stale = Obstacle("it is of other weights", "make it anew", is_news=True)
+    at_work = opened(model, quantized=lambda: stale, warn=said.append)
+    check(at_work.outputs(PIXELS), model)
+    assert at_work.engine == "folded" and asked == []
+    assert said == ["it is of other weights; make it anew"]
+
+
+def test_more_changes_than_it_was_judged_with_leave_it_out(model, int8) -> None:
+    at_work = opened(model, engine="turned", quantized=lambda: counted(1))
+    with pytest.warns(UserWarning, match="64 of 64 images another class, where it gave 1 of 64"):
+        check(at_work.outputs(PIXELS), model)
+    assert at_work.engine == "eager"
+
+
+def test_a_damaged_model_is_no_fault_of_the_architecture(model, engines, monkeypatch) -> None:
+    engines(planted("Incapable", precision="int8"))
+    monkeypatch.setattr(session, "INT8", "incapable")
+    for name in ("measure", "auto"):
+        opened(model, engine=name, quantized=counted).outputs(PIXELS)
+    kept = memo.recall(memo.key_of(model, (4, 3, 5, 5), Runtime(), inspect_machine()))
+    assert "incapable" not in kept
+    with pytest.raises(UserError, match="incapable cannot take this net: received operator"):
+        opened(model, engine="incapable", quantized=counted).outputs(PIXELS)
 
 
 def test_modes_are_restored(model, engines) -> None:

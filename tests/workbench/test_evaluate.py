@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import reslab
 from reslab.errors import UserError
+from reslab.inference.session import Session
 from reslab.workbench.evaluate import evaluate_run
 
 
@@ -73,3 +75,23 @@ def test_an_opening_that_cannot_be_written_is_refused(
     monkeypatch.setattr("reslab.runs.folder.os.fsync", full)
     with pytest.raises(UserError, match="cannot be written"):
         evaluate_run(own, source=tiny_source)
+
+
+def test_a_score_that_is_not_of_int8_alone_says_so(
+    own: reslab.Run, tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = {"folded": 20, "openvino-int8": 40}
+
+    class Mixed(Session):
+        def outputs(self, pixels_NCHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            found_NK = super().outputs(pixels_NCHW)
+            self.computed.clear()
+            self.computed.update(shares)
+            return found_NK
+
+    monkeypatch.setattr("reslab.workbench.run.Session", Mixed)
+    (warning,) = evaluate_run(own, split="val", source=tiny_source).warnings
+    assert "of 40 images by openvino-int8 and 20 images by folded" in warning
+    for pure in ({"openvino-int8": 60}, {"folded": 40, "eager": 20}):
+        shares = pure
+        assert evaluate_run(own, split="val", source=tiny_source).warnings == ()

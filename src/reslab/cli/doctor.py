@@ -25,7 +25,7 @@ def doctor(*, json: Json = False) -> None:
     from reslab.engine.load import Load
     from reslab.engine.machine import inspect_machine
     from reslab.engine.memory import memory_of
-    from reslab.inference.catalog import ENGINES, obstacle_to
+    from reslab.inference.catalog import ENGINES, obstacle_to, obstacle_to_making
     from reslab.runs.environment import PACKAGES, package_version
     from reslab.spec.run import EngineSpec
     from reslab.workbench.decide import choose_engine
@@ -38,7 +38,11 @@ def doctor(*, json: Json = False) -> None:
     memory = memory_of("cpu")
     packages = {name: package_version(name) for name in PACKAGES}
     device = next(str(choice.value) for choice in choices if choice.setting == "device")
-    obstacles = {e.name: obstacle_to(e, device, machine.features) for e in ENGINES}
+    # What is in the way of an engine, and what else is to be told: of int8, that of making a model.
+    obstacles = {}
+    for entry in ENGINES:
+        found = obstacle_to(entry, device, machine.features)
+        obstacles[entry.name] = found, found or obstacle_to_making(entry)
     if json:
         print_json(
             {
@@ -54,10 +58,10 @@ def doctor(*, json: Json = False) -> None:
                 "engines": {
                     name: {
                         "usable": found is None,
-                        "reason": "" if found is None else found.reason,
-                        "remedy": "" if found is None else found.remedy,
+                        "reason": noted.reason if noted else "",
+                        "remedy": noted.remedy if noted else "",
                     }
-                    for name, found in obstacles.items()
+                    for name, (found, noted) in obstacles.items()
                 },
                 "packages": packages,
             }
@@ -75,8 +79,9 @@ def doctor(*, json: Json = False) -> None:
     print_line("")
     rows = []
     for entry in ENGINES:
-        found = obstacles[entry.name]
-        because = "; ".join(filter(None, (found.reason, found.remedy))) if found else entry.what
+        found, noted = obstacles[entry.name]
+        parts = (noted.reason, noted.remedy) if noted else (entry.what,)
+        because = "; ".join(filter(None, parts))
         rows.append((entry.name, "no" if found else "yes", because))
     print_table(("inference engine", "usable", "because"), rows)
     print_line("")

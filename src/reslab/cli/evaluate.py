@@ -103,7 +103,8 @@ def evaluate(
     if json:
         print_json(document)
         return
-    print_line(f"{chosen} accuracy {accuracy(document)}, {use} weights")
+    by = "" if document["engine"] == REFERENCE else f", engine {document['engine']}"
+    print_line(f"{chosen} accuracy {accuracy(document)}, {use} weights{by}")
     print_line(
         f"macro-F1 {document['macro_f1']:.4f}, top-5 {percent(document['top5'])}, loss "
         f"{document['loss']:.4f}"

@@ -174,3 +174,23 @@ def _draw(
         pool, test_size=count, stratify=labels_N[pool], random_state=seed
     )
     return left, drawn
+
+
+def sample_evenly(labels_N: Labels, count: int, seed: int) -> Indices:
+    """Positions of ``count`` images, ascending, each class in proportion.
+
+    Unlike the parts of a split it may leave a rare class out.
+
+    Args:
+        labels_N: the label of every image.
+        count: images to draw; all where there are fewer.
+        seed: of the draw.
+    """
+    drawn_N = np.random.default_rng(seed).permutation(len(labels_N))
+    by_class_N = drawn_N[np.argsort(labels_N[drawn_N], kind="stable")]
+    if count >= len(labels_N):
+        return np.arange(len(labels_N))
+    # Every so many of them, from the middle of the first stretch on.
+    steps = (np.arange(count) * 2 + 1) * len(labels_N) // (2 * count)
+    found: Indices = np.sort(by_class_N[steps])
+    return found

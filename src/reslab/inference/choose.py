@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from reslab.inference.catalog import REFERENCE, Entry
 from reslab.inference.memo import Measured
@@ -23,7 +23,7 @@ def unmeasured_choice(images: int) -> str:
     return REFERENCE if images < FEW_IMAGES else "folded"
 
 
-def cheapest(measured: Mapping[str, Measured], batches: float, ready: Sequence[str] = ()) -> str:
+def cheapest(measured: Mapping[str, Measured], batches: float, ready: Collection[str] = ()) -> str:
     """The engine with which so many batches are done soonest, preparing included.
 
     Args:
@@ -38,6 +38,29 @@ def cheapest(measured: Mapping[str, Measured], batches: float, ready: Sequence[s
         return setup + batches * found.batch_seconds
 
     return min((name for name in measured if not measured[name].failure), key=seconds)
+
+
+def best_known(
+    measured: Mapping[str, Measured],
+    names: Collection[str],
+    images: int,
+    batches: float,
+    ready: Collection[str],
+) -> str:
+    """The engine to go on with: by what was measured, where anything was.
+
+    Args:
+        measured: by engine, failures among them, and engines that there are no more.
+        names: the engines that there are, without those that were refused.
+        images: that are left.
+        batches: the same in batches.
+        ready: engines that are prepared already.
+    """
+    known = {name: found for name, found in measured.items() if name in names}
+    if any(not found.failure for found in known.values()):
+        return cheapest(known, batches, ready)
+    name = unmeasured_choice(images)
+    return name if name in names else REFERENCE
 
 
 def worth_trying(untried: Sequence[Entry], convolutions: int, seconds_left: float) -> list[Entry]:

@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from reslab.engine.runtime import Runtime
@@ -58,3 +60,10 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def fill_up(pixels_NCHW: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """As many images as an engine takes: those that there are, over and over."""
+    if len(pixels_NCHW) == size:
+        return pixels_NCHW
+    return np.resize(pixels_NCHW, (size, *pixels_NCHW.shape[1:]))

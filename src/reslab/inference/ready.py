@@ -19,7 +19,8 @@ from reslab.engine.runtime import Runtime
 from reslab.inference.agreement import ROWS, disagreement
 from reslab.inference.catalog import REFERENCE, Entry, load_engine
 from reslab.inference.eager import compute_logits
-from reslab.inference.engine import Forward
+from reslab.inference.engine import Forward, fill_up
+from reslab.inference.int8 import Quantized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,7 @@ class Ready:
         runtime: device, layout and threads, active whenever a method is called.
         batch_size: images of a whole batch.
         are_logits: whether the net gives logits.
+        quantized: gives the int8 model of the net, where there is one.
 
     Attributes:
         forwards: by name, what may be used.
@@ -66,6 +68,7 @@ class Ready:
         *,
         batch_size: int,
         are_logits: bool = True,
+        quantized: Callable[[], Quantized | None] = lambda: None,
     ) -> None:
         self._model = model
         # Copied, so that a caller's whole array is not held by its first rows.
@@ -74,6 +77,7 @@ class Ready:
         self._runtime = runtime
         self._batch_size = batch_size
         self._are_logits = are_logits
+        self._quantized = quantized
         self._reference_ND: npt.NDArray[np.float32] = np.empty((0, 0), np.float32)
         self.forwards: dict[str, Forward] = {}
 
@@ -82,17 +86,29 @@ class Ready:
         compared = min(len(self._sample_NCHW), ROWS[entry.precision])
         size = min(compared, self._batch_size) if entry.any_size else self._batch_size
         try:
-            forward = load_engine(entry).prepare(self._model, self._batch(0, size), self._runtime)
+            # The model may be large, and is read for the engine alone that runs it.
+            quantized = self._quantized() if entry.precision == "int8" else None
+            engine = load_engine(entry, quantized)
+            forward = engine.prepare(self._model, self._batch(0, size), self._runtime)
             wrong = ""
             if entry.name != REFERENCE:
                 found = [forward(self._batch(i, size)).numpy() for i in range(0, compared, size)]
-                wrong = self._disagreement(entry, np.concatenate(found)[:compared])
+                judged = (quantized.changed, quantized.images) if quantized else (0, 0)
+                wrong = self._disagreement(entry, np.concatenate(found)[:compared], judged)
         except Exception as error:  # noqa: BLE001 - whatever it is, there are other engines
             text = " ".join(str(error).split())[:300] or type(error).__name__
             return Outcome(failure=text, lasts=not is_out_of_memory(error))
         if not wrong:
             self.forwards[entry.name] = forward
         return Outcome(disagreement=wrong)
+
+    def outputs(
+        self, name: str, pixels_NCHW: npt.NDArray[np.uint8], size: int
+    ) -> npt.NDArray[np.float32]:
+        """What an engine gives for at most ``size`` images, filled up to so many."""
+        images_NCHW = self._normaliser(fill_up(pixels_NCHW, size))
+        found_ND: npt.NDArray[np.float32] = self.forwards[name](images_NCHW).numpy()
+        return found_ND[: len(pixels_NCHW)]
 
     def calls(self) -> dict[str, Callable[[], Tensor]]:
         """A call of each engine on a whole batch, to be timed."""
@@ -103,7 +119,9 @@ class Ready:
         """Let go of all other engines."""
         self.forwards = {name: self.forwards[name] for name in names if name in self.forwards}
 
-    def _disagreement(self, entry: Entry, found_ND: npt.NDArray[np.float32]) -> str:
+    def _disagreement(
+        self, entry: Entry, found_ND: npt.NDArray[np.float32], expected: tuple[int, int]
+    ) -> str:
         if len(self._reference_ND) < len(found_ND):
             self._reference_ND = compute_logits(
                 self._model,
@@ -116,11 +134,13 @@ class Ready:
         if not np.isfinite(reference_ND).all():
             return "there is nothing to compare it with, since the net's outputs are not finite"
         return disagreement(
-            reference_ND, found_ND, precision=entry.precision, are_logits=self._are_logits
+            reference_ND,
+            found_ND,
+            precision=entry.precision,
+            are_logits=self._are_logits,
+            expected=expected,
         )
 
     def _batch(self, first: int, size: int) -> Tensor:
         """Normalised images (size, C, H, W) of the sample, over and over where there are fewer."""
-        rows_NCHW = self._sample_NCHW[first : first + size]
-        rows_NCHW = np.resize(rows_NCHW, (size, *rows_NCHW.shape[1:]))
-        return self._normaliser(rows_NCHW)
+        return self._normaliser(fill_up(self._sample_NCHW[first : first + size], size))

@@ -5,9 +5,9 @@ Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns, 
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,23 +24,19 @@ from reslab.inference import memo
 from reslab.inference.catalog import (
     AUTO,
     ENGINES,
+    INT8,
     MEASURE,
     REFERENCE,
     Entry,
     check_engine,
     check_usable,
     find_engine,
-    obstacle_to,
 )
-from reslab.inference.choose import (
-    ROUNDS_SHARE,
-    cheapest,
-    unmeasured_choice,
-    worth_trying,
-)
+from reslab.inference.choose import ROUNDS_SHARE, best_known, worth_trying
 from reslab.inference.eager import compute_logits, usual_batch
 from reslab.inference.engine import evaluation_mode
 from reslab.inference.memo import Measured
+from reslab.inference.offer import Offer, Stored, nothing_stored
 from reslab.inference.ready import Ready
 from reslab.inference.trial import time_in_turns
 
@@ -67,16 +63,17 @@ class Session:
         runtime: device, layout and threads; its precision is that of training and not used.
         engine: a name of ``reslab.inference.catalog.ENGINES``, ``auto``, or ``measure`` to
             measure all that can be used, whatever it takes.
-        images: how many will come in all calls together, where that is known; 0: those of the first
-            call.
+        images: how many will come in all calls together; 0: those of the first call.
         batch_size: images of a batch; None: as many as are usual for their size.
         are_logits: whether the net gives logits, and not an embedding.
         machine: what was found; None: look.
+        quantized: gives the int8 model that was made of the net.
         warn: told what went wrong with an engine; None: a Python warning.
         tell: told what was measured; None: nobody.
 
     Attributes:
         engine: the engine in use.
+        computed: by engine, the images that it has computed.
 
     Raises:
         UserError: for an engine that is unknown or cannot be used here.
@@ -93,13 +90,15 @@ class Session:
         batch_size: int | None = None,
         are_logits: bool = True,
         machine: Machine | None = None,
+        quantized: Stored = nothing_stored,
         warn: Callable[[str], None] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
         self._asked = check_engine(engine)
         self._machine = machine or inspect_machine()
+        self._offer = Offer(runtime.device, self._machine, quantized, are_logits=are_logits)
         if engine not in (AUTO, MEASURE):
-            check_usable(find_engine(engine), runtime.device, self._machine.features)
+            check_usable(find_engine(engine), self._offer.obstacle(find_engine(engine)))
         self._model = model
         self._normaliser = normaliser
         self._runtime = runtime
@@ -107,7 +106,7 @@ class Session:
         self._batch_size = batch_size
         self._are_logits = are_logits
         self._warn = warn or _warn
-        self._tell = tell or _say_nothing
+        self._tell = tell or (lambda _: None)
         self._ready: Ready | None = None
         self._refused: set[str] = set()
         self._measured: dict[str, Measured] = {}
@@ -116,6 +115,7 @@ class Session:
         self._size = 0
         self._whole_batches = 0
         self.engine = REFERENCE
+        self.computed: Counter[str] = Counter()
 
     def outputs(self, pixels_NCHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Outputs (N, D) of uint8 images (N, C, H, W), always of the same C, H and W.
@@ -142,14 +142,14 @@ class Session:
         batch_NCHW = pixels_NCHW[: self._size]
         name = self.engine
         is_whole = len(batch_NCHW) == self._size
-        if not is_whole and not find_engine(name).any_size:
+        # In int8 it is filled up: other classes may come of it than of fp32, for all alike.
+        if not is_whole and not find_engine(name).any_size and name != INT8:
             name = _SHORT if self._add(ready, find_engine(_SHORT)) else REFERENCE
         if name != REFERENCE:
             began = time.perf_counter()
+            size = self._size if name == INT8 else len(batch_NCHW)
             try:
-                found_ND: npt.NDArray[np.float32] = ready.forwards[name](
-                    self._normaliser(batch_NCHW)
-                ).numpy()
+                found_ND = ready.outputs(name, batch_NCHW, size)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -164,7 +164,9 @@ class Session:
                     if self._whole_batches == 2:
                         seconds = time.perf_counter() - began
                         self._consider(ready, seconds)
+                self.computed[name] += len(batch_NCHW)
                 return found_ND
+        self.computed[REFERENCE] += len(pixels_NCHW)
         return compute_logits(
             self._model, pixels_NCHW, self._normaliser, self._runtime, batch_size=self._size
         )
@@ -179,6 +181,7 @@ class Session:
             self._runtime,
             batch_size=self._size,
             are_logits=self._are_logits,
+            quantized=self._offer.quantized,
         )
         if self._asked in (AUTO, MEASURE):
             shape = (self._size, *pixels_NCHW.shape[1:])
@@ -210,8 +213,7 @@ class Session:
     def _measure(self, ready: Ready, entries: Sequence[Entry], seconds: float) -> None:
         """Make engines ready, time them, keep what was found and take the best."""
         for entry in entries:
-            if self._is_usable(entry):
-                self._add(ready, entry)
+            self._add(ready, entry)
         # Only of the rounds: a compiler at work is another process too, and no stranger.
         load = Load()
         with evaluation_mode(self._model):
@@ -232,23 +234,19 @@ class Session:
         ready.keep([self.engine, _SHORT])
 
     def _is_usable(self, entry: Entry) -> bool:
-        return obstacle_to(entry, self._runtime.device, self._machine.features) is None
+        obstacle = self._offer.obstacle(entry)
+        if obstacle is not None and obstacle.is_news and entry.name not in self._refused:
+            self._warn(f"{obstacle.reason}; {obstacle.remedy}")
+            self._refused.add(entry.name)
+        return obstacle is None
 
     def _take_cheapest(self, ready: Ready) -> None:
         """Use what will have done the rest soonest, as far as that is known."""
-        batches = math.inf if self._asked == MEASURE else self._left / self._size
+        # Where measuring was asked for, preparing does not count.
+        batches = 1e9 if self._asked == MEASURE else self._left / self._size
         while True:
-            known = {
-                name: found
-                for name, found in self._measured.items()
-                if name not in self._refused and name in {e.name for e in ENGINES}
-            }
-            if any(not found.failure for found in known.values()):
-                name = cheapest(known, min(batches, 1e9), list(ready.forwards))
-            else:
-                name = unmeasured_choice(self._left)
-            if name in self._refused:
-                name = REFERENCE
+            names = {entry.name for entry in ENGINES} - self._refused
+            name = best_known(self._measured, names, self._left, batches, ready.forwards)
             if self._take(ready, find_engine(name)):
                 return
 
@@ -256,6 +254,8 @@ class Session:
         """Use an engine, or the reference in its stead; whether it is the engine."""
         # The reference needs no preparing.
         good = entry.name == REFERENCE or self._add(ready, entry)
+        if good and entry.name == INT8 and INT8 not in (self._asked, self.engine):
+            self._tell(self._offer.describe_int8())
         self.engine = entry.name if good else REFERENCE
         return good
 
@@ -263,7 +263,9 @@ class Session:
         """Make an engine ready unless it is; whether it may be used."""
         if entry.name in ready.forwards:
             return True
-        if entry.name in self._refused:
+        # Times that are remembered may be of a run that has an int8 model where this one has none.
+        if entry.name in self._refused or not self._is_usable(entry):
+            self._refused.add(entry.name)
             return False
         began = time.perf_counter()
         with evaluation_mode(self._model):
@@ -277,9 +279,10 @@ class Session:
                 raise UserError(
                     f"the engine {entry.name} cannot take this net",
                     received=outcome.failure,
-                    remedy="let --engine auto choose another",
+                    remedy=entry.remedy,
                 )
-            if outcome.lasts:
+            # Of int8 it is a fault of one run's model, and not of the architecture.
+            if outcome.lasts and entry.name != INT8:
                 self._measured[entry.name] = Measured(failure=outcome.failure)
             self._tell(f"engine {entry.name}: cannot take this net: {outcome.failure}")
         else:
@@ -292,7 +295,3 @@ class Session:
 
 def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=2)
-
-
-def _say_nothing(text: str) -> None:
-    del text

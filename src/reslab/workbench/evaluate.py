@@ -17,7 +17,8 @@ from reslab.data.source import DataSource, Images
 from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.calibration import to_probabilities
 from reslab.evaluation.metrics import Metrics, compute_metrics
-from reslab.inference.catalog import REFERENCE
+from reslab.inference.catalog import INT8, REFERENCE
+from reslab.inference.session import Session
 from reslab.runs.environment import describe_environment, differences
 from reslab.runs.folder import ENVIRONMENT, OPENINGS
 from reslab.workbench.resolve import load_published, split_again
@@ -123,8 +124,21 @@ def evaluate_run(
                 f"the {use} weights of {run.path} give a loss of {metrics.loss}; train it again "
                 "with a lower training.lr"
             )
+        warnings += _mixed(session)
         scored.append(Scored(use, metrics, logits_NK, session.engine))
     return Evaluation(split, images, tuple(scored), tuple(warnings))
+
+
+def _mixed(session: Session) -> list[str]:
+    """That a score is not of int8 alone, where some of it is."""
+    others = {name: n for name, n in session.computed.items() if name != INT8}
+    if not others or not session.computed[INT8]:
+        return []
+    parts = ", ".join(f"{n:,} images by {name}" for name, n in others.items())
+    return [
+        f"this score is of {session.computed[INT8]:,} images by {INT8} and {parts}; "
+        f"--engine {INT8} has it compute them all"
+    ]
 
 
 def _foreign(run: Run) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,7 @@ from reslab.models.weights import restore_weights
 from reslab.spec.run import EngineSpec
 from reslab.workbench.calibrated import calibration_for, read_calibration
 from reslab.workbench.decide import choose_engine
+from reslab.workbench.quantized import Quantization, quantized_for, read_quantization, why_stale
 from reslab.workbench.resolve import build_model, evaluation_batch, normaliser_of
 from reslab.workbench.stored import StoredRun, open_run
 
@@ -108,7 +110,7 @@ class Run(StoredRun):
         model = self.model(use)
         if embeddings:
             model.fc = nn.Identity()  # type: ignore[assignment]
-        runtime = self._runtime()
+        runtime = self.runtime()
         return Session(
             runtime.place_model(model),
             normaliser_of(self.spec),
@@ -117,11 +119,12 @@ class Run(StoredRun):
             images=images,
             batch_size=batch_size or evaluation_batch(self.spec),
             are_logits=not embeddings,
+            quantized=partial(quantized_for, self.folder, use),
             warn=warn,
             tell=tell,
         )
 
-    def _runtime(self) -> Runtime:
+    def runtime(self) -> Runtime:
         """This machine's engine, on the device that the run was trained on where it is there."""
         try:
             choices = choose_engine(EngineSpec(device=self.spec.engine.device, kernels="torch"))
@@ -147,6 +150,23 @@ class Run(StoredRun):
         if found.warning:
             warnings.warn(found.warning, stacklevel=3)
         return found.calibration
+
+    @property
+    def quantization(self) -> Quantization | None:
+        """How the run was quantised, or None; see ``reslab quantize``.
+
+        A model of weights which were trained on since is left out of account, with a warning.
+
+        Raises:
+            UserError: where int8/record.json is damaged or of a newer format.
+        """
+        stored = read_quantization(self.folder)
+        if stored is None:
+            return None
+        reason = why_stale(self.folder, stored.weights, stored)
+        if reason:
+            warnings.warn(reason, stacklevel=2)
+        return None if reason else stored
 
     def predict(
         self,
