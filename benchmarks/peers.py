@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from race import Round
 from reslab.data.source import Images
 from reslab.errors import UserError
-from reslab.spec.optimizers import SGD, Adam
+from reslab.spec.optimizers import SGD, Adam, Muon
 from reslab.spec.resolved import ResolvedRun, ResolvedTraining
 from reslab.training.schedule import learning_rate
 from reslab.workbench.resolve import build_model
@@ -143,6 +143,7 @@ def stock_optimizer(
             nesterov=spec.nesterov,
             fused=fused,
         )
+    assert not isinstance(spec, Muon)  # refused before
     kind = torch.optim.Adam if isinstance(spec, Adam) else torch.optim.AdamW
     return kind(groups, lr=training.lr, betas=(spec.beta1, spec.beta2), fused=fused)
 
@@ -273,6 +274,7 @@ def _check_stock(run: ResolvedRun) -> None:
         "data.augment.cutout": augment.cutout,
         "data.augment.erasing": augment.erasing,
         "data.sampling": run.data.sampling != "natural",
+        "training.optimizer.kind=muon": isinstance(training.optimizer, Muon),
         "training.l1": training.l1,
         "training.l2": training.l2,
         "training.clip_norm": training.clip_norm,
