@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from reslab.engine.memory import is_out_of_memory
+from reslab.errors import ReslabError
 from reslab.ops import native
 from reslab.ops.native import Kernels, active_kernels, find_kernels, instruction_set, using_kernels
 
@@ -110,7 +113,7 @@ def test_functions_are_called_with_the_types_that_they_take(library: Path) -> No
     declared = {}
     for path in sorted(native._SOURCES.glob("*.cpp")):
         exported = path.read_text().split('extern "C"')[1]
-        for name, arguments in re.findall(r"void reslab_(\w+)\((.*?)\)", exported, re.DOTALL):
+        for name, arguments in re.findall(r"int reslab_(\w+)\(([^)]+)\) try", exported, re.DOTALL):
             declared[name] = "".join(
                 "p" if "*" in argument else LETTERS[argument.split()[-2]]
                 for argument in arguments.split(",")
@@ -129,6 +132,27 @@ def test_tensors_are_passed_as_addresses(library: Path) -> None:
     ones = torch.ones(kernels.lanes)
     kernels.call("activate", z, ones, ones, to, 2, kernels.lanes, 1)
     assert torch.equal(to, (z + 1).clamp(min=0))
+
+
+def test_want_of_memory_is_an_error_that_training_knows(kernels: Kernels) -> None:
+    # More than a process can address, whatever the machine has.
+    nothing = torch.empty(0)
+    calls: list[tuple[str, tuple[Tensor | int | None, ...]]] = [
+        ("sum", (nothing, nothing, 0, 2**25, 2**31 - 1)),
+        # Of an image so large each thread would keep one, within its parallel part.
+        ("stride", (*[nothing] * 6, 0, 2**22, 2**22, 16, 32, 2)),
+        ("stride_backward", (*[nothing] * 13, 0, 2**22, 2**22, 16, 32, 2)),
+    ]
+    for name, arguments in calls:
+        with pytest.raises(MemoryError, match=f"kernel {name}") as caught:
+            kernels.call(name, *arguments)
+        assert is_out_of_memory(caught.value)
+
+
+def test_what_no_kernel_should_throw_ends_no_process(kernels: Kernels) -> None:
+    # The standard library refuses what it could not even count.
+    with pytest.raises(ReslabError, match="kernel sum failed"):
+        kernels.call("sum", None, None, 0, 2**30 - 1, 2**31 - 1)
 
 
 def test_they_are_built_once_and_then_found_without_a_compiler(

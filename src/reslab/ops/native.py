@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from reslab.errors import ReslabError
 from reslab.folders import cache_folder
 
 _SOURCES = Path(__file__).parent / "kernels"
@@ -63,6 +64,10 @@ _SIGNATURES = {
 }
 
 
+# What a function gives: how it ended, as simd.h has it.
+_DONE, _NO_MEMORY = 0, 1
+
+
 @dataclass(frozen=True)
 class Kernels:
     """The functions of the loaded library.
@@ -81,10 +86,17 @@ class Kernels:
 
         Tensors are passed as the addresses of their first numbers: the caller answers for their
         layout and types.
+
+        Raises:
+            MemoryError: where there was too little memory for what it keeps meanwhile.
         """
-        getattr(self.library, f"reslab_{name}")(
+        ending = getattr(self.library, f"reslab_{name}")(
             *[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
         )
+        if ending == _NO_MEMORY:
+            raise MemoryError(f"there is too little memory for the kernel {name}")
+        if ending != _DONE:
+            raise ReslabError(f"the kernel {name} failed")
 
 
 # Numbers that are worth a thread: waking one takes as long as a few thousand of them.
@@ -180,7 +192,7 @@ def _load(level: str, named: str) -> Found:
         for name, signature in _SIGNATURES.items():
             function = getattr(library, f"reslab_{name}")
             function.argtypes = [_TYPES[letter] for letter in signature]
-            function.restype = None
+            function.restype = ctypes.c_int
     except subprocess.CalledProcessError as error:
         said = [line for line in error.stderr.splitlines() if "error" in line]
         what = said[0].strip() if said else f"exit {error.returncode}"

@@ -92,24 +92,27 @@ struct Small {
     Tiles tiles = whole;
     tiles.channels = C;  // known to the compiler from here on
     const int64_t blocks = (tiles.count() + TILES - 1) / TILES;
+    constexpr int64_t ROOM = PLANES * STRIDE;
     Sums sums(2, C, threads);
+    const Scratch scratch(threads, 2 * ROOM);
 #pragma omp parallel num_threads(threads)
     {
-      Buffer planes(PLANES * STRIDE), products(PLANES * STRIDE);
+      float* planes = scratch.mine();
+      float* products = planes + ROOM;
       const Share share(blocks);
       for (int64_t block = share.first; block < share.last; block++) {
         const int64_t first = block * TILES;
         const int count = (int)std::min<int64_t>(TILES, tiles.count() - first);
         // While planes are multiplied memory has nothing to do.
         const Ahead ahead = tiles.rows_of(first + TILES, first + 2 * TILES);
-        pack_source(tiles, source, first, count, planes.at(0), STRIDE);
+        pack_source(tiles, source, first, count, planes, STRIDE);
         for (int p = 0; p < PLANES; p++) {
           ahead.read(source.x, p, PLANES);
           ahead.write(z, p, PLANES);
-          multiply_weights<C, TILES>(planes.at(p * STRIDE), weights + p * C * C,
-                                     products.at(p * STRIDE));
+          multiply_weights<C, TILES>(planes + p * STRIDE, weights + p * C * C,
+                                     products + p * STRIDE);
         }
-        unpack_output(tiles, products.at(0), STRIDE, first, count, z, sums.mine());
+        unpack_output(tiles, products, STRIDE, first, count, z, sums.mine());
       }
     }
     sums.total(total);
@@ -120,11 +123,14 @@ struct Small {
     Tiles tiles = whole;
     tiles.channels = C;
     const int64_t blocks = (tiles.count() + TILES - 1) / TILES;
+    constexpr int64_t ROOM = PLANES * STRIDE;
     Sums sums(Finish::SUMS, C, threads);
+    const Scratch scratch(threads, 3 * ROOM);
 #pragma omp parallel num_threads(threads)
     {
-      constexpr int64_t ROOM = PLANES * STRIDE;
-      Buffer for_input(ROOM), for_weights(ROOM), planes(ROOM);
+      float* for_input = scratch.mine();
+      float* for_weights = for_input + ROOM;
+      float* planes = for_weights + ROOM;
       float* added = weight_sums + (int64_t)omp_get_thread_num() * PLANES * C * C;
       const Share share(blocks);
       for (int64_t block = share.first; block < share.last; block++) {
@@ -132,16 +138,16 @@ struct Small {
         const int count = (int)std::min<int64_t>(TILES, tiles.count() - first);
         if (count < TILES) {
           // Tiles that are not there must add nothing.
-          std::memset(planes.at(0), 0, sizeof(float) * ROOM);
-          std::memset(for_weights.at(0), 0, sizeof(float) * ROOM);
+          std::memset(planes, 0, sizeof(float) * ROOM);
+          std::memset(for_weights, 0, sizeof(float) * ROOM);
         }
         const Ahead ahead = tiles.rows_of(first + TILES, first + 2 * TILES);
-        pack_gradient(tiles, gradient, first, count, for_input.at(0), for_weights.at(0), STRIDE);
-        pack_source(tiles, finish.source, first, count, planes.at(0), STRIDE);
+        pack_gradient(tiles, gradient, first, count, for_input, for_weights, STRIDE);
+        pack_source(tiles, finish.source, first, count, planes, STRIDE);
         for (int p = 0; p < PLANES; p++) {
           ahead.read(gradient.gradient, p, PLANES);
           ahead.read(gradient.z, p, PLANES);
-          add_outer<C, TILES>(planes.at(p * STRIDE), for_weights.at(p * STRIDE),
+          add_outer<C, TILES>(planes + p * STRIDE, for_weights + p * STRIDE,
                               added + p * C * C);
         }
         for (int p = 0; p < PLANES; p++) {
@@ -149,10 +155,10 @@ struct Small {
           ahead.read(finish.residual, p, PLANES);
           ahead.read(finish.before, p, PLANES);
           ahead.write(finish.to, p, PLANES);
-          multiply_weights<C, TILES>(for_input.at(p * STRIDE), weights + p * C * C,
-                                     planes.at(p * STRIDE));
+          multiply_weights<C, TILES>(for_input + p * STRIDE, weights + p * C * C,
+                                     planes + p * STRIDE);
         }
-        unpack_gradient(tiles, planes.at(0), STRIDE, first, count, finish, sums.mine());
+        unpack_gradient(tiles, planes, STRIDE, first, count, finish, sums.mine());
       }
     }
     sums.total(total);
@@ -212,9 +218,9 @@ int reslab_lanes() { return LANES; }
 
 // Weights to planes (36, A, B) over two sorts of channels, B a multiple of LANES. Steps are in
 // floats and may be negative: w is the tap in the first row and column, as it is to be read.
-void reslab_pack_weights(const float* w, int64_t a_step, int64_t b_step, int64_t row_step,
-                         int64_t column_step, float* to, int64_t stride, int channels,
-                         int threads) {
+int reslab_pack_weights(const float* w, int64_t a_step, int64_t b_step, int64_t row_step,
+                        int64_t column_step, float* to, int64_t stride, int channels,
+                        int threads) try {
 #pragma omp parallel num_threads(threads)
   {
     const Share share(channels);
@@ -229,12 +235,15 @@ void reslab_pack_weights(const float* w, int64_t a_step, int64_t b_step, int64_t
         for (int p = 0; p < PLANES; p++) store(to + p * stride + a * channels + b, planes[p]);
       }
   }
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 // Sums (parts, 36, A, B) to the gradient of the weights, with steps as above.
-void reslab_unpack_weights(const float* sums, int64_t stride, int parts, float* dw, int64_t a_step,
-                           int64_t b_step, int64_t row_step, int64_t column_step, int channels,
-                           int threads) {
+int reslab_unpack_weights(const float* sums, int64_t stride, int parts, float* dw, int64_t a_step,
+                          int64_t b_step, int64_t row_step, int64_t column_step, int channels,
+                          int threads) try {
 #pragma omp parallel num_threads(threads)
   {
     const Share share(channels);
@@ -253,28 +262,34 @@ void reslab_unpack_weights(const float* sums, int64_t stride, int parts, float* 
                 taps[tap][lane];
       }
   }
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 // z = w * source, with z's sums and sums of squares (2, C). Few channels only.
-void reslab_convolve(const float* x, const float* scale, const float* shift, const float* weights,
-                     float* z, double* sums, int64_t images, int height, int width, int channels,
-                     int threads) {
+int reslab_convolve(const float* x, const float* scale, const float* shift, const float* weights,
+                    float* z, double* sums, int64_t images, int height, int width, int channels,
+                    int threads) try {
   const Tiles tiles(images, height, width, channels);
   const Source source{x, scale, shift};
   if (channels == 16) Small<16, 32>::forward(tiles, source, weights, z, sums, threads);
   if (channels == 32) Small<32, 32>::forward(tiles, source, weights, z, sums, threads);
   if (channels == 64) Small<64, 16>::forward(tiles, source, weights, z, sums, threads);
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 // The gradients of source and weights (as sums (threads, 36, in, out)
 // that are added to), with the sums (3, C) that
 // the norms before it need. Few channels only.
-void reslab_convolve_backward(const float* gradient, const float* z, const float* coefficients,
-                              const float* x, const float* scale, const float* shift,
-                              const float* residual, const float* before,
-                              const float* shortcut, const float* weights, float* to,
-                              float* weight_sums, double* sums, int64_t images, int height,
-                              int width, int channels, int threads) {
+int reslab_convolve_backward(const float* gradient, const float* z, const float* coefficients,
+                             const float* x, const float* scale, const float* shift,
+                             const float* residual, const float* before,
+                             const float* shortcut, const float* weights, float* to,
+                             float* weight_sums, double* sums, int64_t images, int height,
+                             int width, int channels, int threads) try {
   const Tiles tiles(images, height, width, channels);
   const Gradient from{gradient, z, coefficients};
   const Finish finish{{x, scale, shift}, residual, before, shortcut, to};
@@ -284,47 +299,59 @@ void reslab_convolve_backward(const float* gradient, const float* z, const float
     Small<32, 32>::backward(tiles, from, finish, weights, weight_sums, sums, threads);
   if (channels == 64)
     Small<64, 16>::backward(tiles, from, finish, weights, weight_sums, sums, threads);
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 // The same in steps for many channels, with planes (36, tiles, C) that a library multiplies; they
 // lie `stride` floats apart.
 
-void reslab_pack_source(const float* x, const float* scale, const float* shift, float* planes,
-                        int64_t stride, int64_t images, int height, int width, int channels,
-                        int threads) {
+int reslab_pack_source(const float* x, const float* scale, const float* shift, float* planes,
+                       int64_t stride, int64_t images, int height, int width, int channels,
+                       int threads) try {
   const Tiles tiles(images, height, width, channels);
   const Source source{x, scale, shift};
   in_chunks(tiles, threads, [&](int64_t first, int count) {
     pack_source(tiles, source, first, count, planes + first * channels, stride);
   });
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
-void reslab_pack_gradient(const float* gradient, const float* z, const float* coefficients,
-                          float* for_input, float* for_weights, int64_t stride, int64_t images,
-                          int height, int width, int channels, int threads) {
+int reslab_pack_gradient(const float* gradient, const float* z, const float* coefficients,
+                         float* for_input, float* for_weights, int64_t stride, int64_t images,
+                         int height, int width, int channels, int threads) try {
   const Tiles tiles(images, height, width, channels);
   const Gradient from{gradient, z, coefficients};
   in_chunks(tiles, threads, [&](int64_t first, int count) {
     const int64_t at = first * channels;
     pack_gradient(tiles, from, first, count, for_input + at, for_weights + at, stride);
   });
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
-void reslab_unpack_output(const float* planes, float* z, double* total, int64_t stride,
-                          int64_t images, int height, int width, int channels, int threads) {
+int reslab_unpack_output(const float* planes, float* z, double* total, int64_t stride,
+                         int64_t images, int height, int width, int channels, int threads) try {
   const Tiles tiles(images, height, width, channels);
   Sums sums(2, channels, threads);
   in_chunks(tiles, threads, [&](int64_t first, int count) {
     unpack_output(tiles, planes + first * channels, stride, first, count, z, sums.mine());
   });
   sums.total(total);
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
-void reslab_unpack_gradient(const float* planes, const float* x, const float* scale,
-                            const float* shift, const float* residual, const float* before,
-                            const float* shortcut, float* to, double* total,
-                            int64_t stride, int64_t images, int height, int width, int channels,
-                        int threads) {
+int reslab_unpack_gradient(const float* planes, const float* x, const float* scale,
+                           const float* shift, const float* residual, const float* before,
+                           const float* shortcut, float* to, double* total,
+                           int64_t stride, int64_t images, int height, int width, int channels,
+                           int threads) try {
   const Tiles tiles(images, height, width, channels);
   const Finish finish{{x, scale, shift}, residual, before, shortcut, to};
   Sums sums(Finish::SUMS, channels, threads);
@@ -333,6 +360,9 @@ void reslab_unpack_gradient(const float* planes, const float* x, const float* sc
                     sums.mine());
   });
   sums.total(total);
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 }  // extern "C"
