@@ -280,7 +280,9 @@ class Session:
                     remedy="let --engine auto choose another",
                 )
             if outcome.lasts:
-                self._measured[entry.name] = Measured(failure=outcome.failure)
+                self._measured[entry.name] = Measured(
+                    failure=outcome.failure, failed_at=time.time()
+                )
             self._tell(f"engine {entry.name}: cannot take this net: {outcome.failure}")
         else:
             self._warn(
