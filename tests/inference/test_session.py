@@ -188,7 +188,7 @@ def test_measuring_that_was_asked_for_tries_all_whatever_it_takes(model, engines
     check(at_work.outputs(PIXELS[:8]), model, 8)
     assert at_work.engine == "folded"
     assert sorted(asked[0]) == ["eager", "folded", "static"]
-    assert any("incapable: cannot take this net: operator not supported" in t for t in told)
+    assert any("incapable: could not be made ready: operator not supported" in t for t in told)
     again = opened(model, engine="measure")
     again.outputs(PIXELS[:8])
     assert len(asked) == 2
@@ -276,8 +276,21 @@ def test_one_that_cannot_take_the_net_is_not_tried_again(model, engines, times, 
         check(at_work.outputs(PIXELS), model)
         assert at_work.engine == "folded"
     assert len(asked) == 1
-    with pytest.raises(UserError, match="engine incapable cannot take this net: received operator"):
-        opened(model, engine="incapable").outputs(PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("incapable", "the engine incapable could not be made ready: received operator not supp"),
+        ("starving", "too little memory to make the engine starving ready: received out of memory"),
+    ],
+)
+def test_one_that_was_asked_for_has_no_other_in_its_stead(model, engines, name, said) -> None:
+    engines(planted(name.title()))
+    at_work = opened(model, engine=name)
+    for _ in range(2):
+        with pytest.raises(UserError, match=f"{said}.*; let --engine auto choose another"):
+            at_work.outputs(PIXELS)
 
 
 def test_where_memory_turns_out_short_the_net_itself_goes_on(model, engines) -> None:

@@ -42,6 +42,18 @@ class Outcome:
         return not self.failure and not self.disagreement
 
 
+def reason_of(error: Exception) -> str:
+    """What an error says, in a line: its first paragraph, and what a compiler complained of.
+
+    >>> reason_of(ValueError("operator\\n  not supported\\n\\nSet VERBOSE=1 for more"))
+    'operator not supported'
+    """
+    first, _, rest = str(error).strip().partition("\n\n")
+    complaints = [line for line in rest.splitlines() if " error: " in line]
+    text = ": ".join(" ".join(part.split()) for part in (first, *complaints[:1]))
+    return text[:300] or type(error).__name__
+
+
 class Ready:
     """The engines of one net.
 
@@ -88,8 +100,7 @@ class Ready:
                 found = [forward(self._batch(i, size)).numpy() for i in range(0, compared, size)]
                 wrong = self._disagreement(entry, np.concatenate(found)[:compared])
         except Exception as error:  # noqa: BLE001 - whatever it is, there are other engines
-            text = " ".join(str(error).split())[:300] or type(error).__name__
-            return Outcome(failure=text, lasts=not is_out_of_memory(error))
+            return Outcome(failure=reason_of(error), lasts=not is_out_of_memory(error))
         if not wrong:
             self.forwards[entry.name] = forward
         return Outcome(disagreement=wrong)

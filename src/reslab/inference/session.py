@@ -122,7 +122,7 @@ class Session:
 
         Raises:
             UserError: where memory is too short for a single image, or the engine that was asked
-                for cannot take the net.
+                for could not be made ready.
         """
         with self._runtime.active():
             self._left = max(self._left, len(pixels_NCHW))
@@ -271,19 +271,21 @@ class Session:
         if outcome.is_good:
             self._setup_seconds[entry.name] = time.perf_counter() - began
             return True
+        if outcome.failure and entry.name == self._asked:
+            short = "there is too little memory to make the engine {} ready"
+            what = "the engine {} could not be made ready" if outcome.lasts else short
+            raise UserError(
+                what.format(entry.name),
+                received=outcome.failure,
+                remedy="let --engine auto choose another",
+            )
         self._refused.add(entry.name)
         if outcome.failure:
-            if entry.name == self._asked and outcome.lasts:
-                raise UserError(
-                    f"the engine {entry.name} cannot take this net",
-                    received=outcome.failure,
-                    remedy="let --engine auto choose another",
-                )
             if outcome.lasts:
                 self._measured[entry.name] = Measured(
                     failure=outcome.failure, failed_at=time.time()
                 )
-            self._tell(f"engine {entry.name}: cannot take this net: {outcome.failure}")
+            self._tell(f"engine {entry.name}: could not be made ready: {outcome.failure}")
         else:
             self._warn(
                 f"the engine {entry.name} is left out: {outcome.disagreement}, compared with the "
