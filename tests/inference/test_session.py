@@ -202,6 +202,15 @@ def test_the_engine_that_was_asked_for_is_used(model, engines, count) -> None:
     assert at_work.engine == "static" and Static.sizes
 
 
+def test_what_was_prepared_is_used(model, engines) -> None:
+    engines(planted("Static"))
+    at_work = opened(model, engine="static")
+    at_work.prepare(PIXELS)
+    assert (at_work.engine, len(Static.sizes)) == ("static", 2)
+    check(at_work.outputs(PIXELS), model)
+    assert len(Static.sizes) == 2 + 16
+
+
 def test_several_calls_are_one_work(model, engines, times, long_work) -> None:
     engines(planted("Static"))
     asked = times(eager=3.0, folded=2.0, static=1.0)

@@ -125,17 +125,30 @@ class Session:
                 for could not be made ready.
         """
         with self._runtime.active():
-            self._left = max(self._left, len(pixels_NCHW))
-            if self._ready is None:
-                self._ready = self._begin(pixels_NCHW)
+            ready = self._readied(pixels_NCHW)
             parts = []
             done = 0
             while done < len(pixels_NCHW):
-                found_ND = self._compute(self._ready, pixels_NCHW[done:])
+                found_ND = self._compute(ready, pixels_NCHW[done:])
                 parts.append(found_ND)
                 done += len(found_ND)
                 self._left -= len(found_ND)
             return np.concatenate(parts)
+
+    def prepare(self, pixels_NCHW: npt.NDArray[np.uint8]) -> None:
+        """Make the engine ready for what ``outputs`` will be given first, as that would do itself.
+
+        Raises:
+            UserError: where the engine that was asked for could not be made ready.
+        """
+        with self._runtime.active():
+            self._readied(pixels_NCHW)
+
+    def _readied(self, pixels_NCHW: npt.NDArray[np.uint8]) -> Ready:
+        self._left = max(self._left, len(pixels_NCHW))
+        if self._ready is None:
+            self._ready = self._begin(pixels_NCHW)
+        return self._ready
 
     def _compute(self, ready: Ready, pixels_NCHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Outputs of the first images: of a batch, or of all by the net itself."""
