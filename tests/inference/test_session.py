@@ -211,6 +211,23 @@ def test_what_was_prepared_is_used(model, engines) -> None:
     assert len(Static.sizes) == 2 + 16
 
 
+@pytest.mark.parametrize("name", ["auto", "measure", "eager", "static"])
+def test_no_images_give_no_rows_and_choose_nothing(model, engines, name) -> None:
+    engines(planted("Static"))
+    at_work = opened(model, engine=name)
+    at_work.prepare(PIXELS[:0])
+    found = at_work.outputs(PIXELS[:0])
+    assert (found.shape, found.dtype, Static.sizes) == ((0, 3), np.float32, [])
+    check(at_work.outputs(PIXELS), model)
+    assert at_work.outputs(PIXELS[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_batch_of_no_images_is_refused(model, size) -> None:
+    with pytest.raises(UserError, match=f"expected a batch_size of 1 or more, received {size}"):
+        opened(model, batch_size=size)
+
+
 def test_several_calls_are_one_work(model, engines, times, long_work) -> None:
     engines(planted("Static"))
     asked = times(eager=3.0, folded=2.0, static=1.0)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from reslab.data.normalise import Normaliser
 from reslab.engine.memory import is_out_of_memory
 from reslab.engine.runtime import Runtime
+from reslab.errors import UserError
 from reslab.inference.agreement import ROWS, disagreement
 from reslab.inference.catalog import REFERENCE, Entry, load_engine
 from reslab.inference.eager import compute_logits
@@ -41,12 +42,19 @@ class Outcome:
         """Whether the engine may be used."""
         return not self.failure and not self.disagreement
 
+    def error(self, entry: Entry) -> UserError:
+        """What to tell whoever asked for that engine and no other."""
+        what = f"the engine {entry.name} could not be made ready"
+        if not self.lasts:
+            what = f"there is too little memory to make the engine {entry.name} ready"
+        return UserError(what, received=self.failure, remedy="let --engine auto choose another")
+
 
 def reason_of(error: Exception) -> str:
     """What an error says, in a line: its first paragraph, and what a compiler complained of.
 
-    >>> reason_of(ValueError("operator\\n  not supported\\n\\nSet VERBOSE=1 for more"))
-    'operator not supported'
+    >>> reason_of(ValueError(" no such  operator "))
+    'no such operator'
     """
     first, _, rest = str(error).strip().partition("\n\n")
     complaints = [line for line in rest.splitlines() if " error: " in line]

@@ -19,7 +19,6 @@ from reslab.engine.load import Load
 from reslab.engine.machine import Machine, inspect_machine
 from reslab.engine.memory import is_out_of_memory, release
 from reslab.engine.runtime import Runtime
-from reslab.errors import UserError
 from reslab.inference import memo
 from reslab.inference.catalog import (
     AUTO,
@@ -38,7 +37,7 @@ from reslab.inference.choose import (
     unmeasured_choice,
     worth_trying,
 )
-from reslab.inference.eager import compute_logits, usual_batch
+from reslab.inference.eager import check_batch, compute_logits, usual_batch
 from reslab.inference.engine import evaluation_mode
 from reslab.inference.memo import Measured
 from reslab.inference.ready import Ready
@@ -79,7 +78,7 @@ class Session:
         engine: the engine in use.
 
     Raises:
-        UserError: for an engine that is unknown or cannot be used here.
+        UserError: for an engine that is unknown or cannot be used here, or a batch of no images.
     """
 
     def __init__(
@@ -96,6 +95,7 @@ class Session:
         warn: Callable[[str], None] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
+        check_batch(batch_size)
         self._asked = check_engine(engine)
         self._machine = machine or inspect_machine()
         if engine not in (AUTO, MEASURE):
@@ -125,6 +125,8 @@ class Session:
                 for could not be made ready.
         """
         with self._runtime.active():
+            if len(pixels_NCHW) == 0:
+                return compute_logits(self._model, pixels_NCHW, self._normaliser, self._runtime)
             ready = self._readied(pixels_NCHW)
             parts = []
             done = 0
@@ -141,8 +143,9 @@ class Session:
         Raises:
             UserError: where the engine that was asked for could not be made ready.
         """
-        with self._runtime.active():
-            self._readied(pixels_NCHW)
+        if len(pixels_NCHW) > 0:
+            with self._runtime.active():
+                self._readied(pixels_NCHW)
 
     def _readied(self, pixels_NCHW: npt.NDArray[np.uint8]) -> Ready:
         self._left = max(self._left, len(pixels_NCHW))
@@ -285,13 +288,7 @@ class Session:
             self._setup_seconds[entry.name] = time.perf_counter() - began
             return True
         if outcome.failure and entry.name == self._asked:
-            short = "there is too little memory to make the engine {} ready"
-            what = "the engine {} could not be made ready" if outcome.lasts else short
-            raise UserError(
-                what.format(entry.name),
-                received=outcome.failure,
-                remedy="let --engine auto choose another",
-            )
+            raise outcome.error(entry)
         self._refused.add(entry.name)
         if outcome.failure:
             if outcome.lasts:
