@@ -227,7 +227,7 @@ def test_a_compiler_that_fails_is_quoted(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], said: str
 ) -> None:
     if "timed" in said:
-        monkeypatch.setattr(native, "_BUILD_SECONDS", 0.1)
+        monkeypatch.setattr("reslab.ops.compiler._BUILD_SECONDS", 0.1)
     found = find_kernels({"CXX": str(program(tmp_path, *lines))})
     assert found.kernels is None
     assert said in found.reason

@@ -13,11 +13,8 @@ import functools
 import hashlib
 import os
 import platform
-import shlex
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +24,7 @@ from torch import Tensor
 
 from reslab.errors import ReslabError
 from reslab.folders import cache_folder
+from reslab.ops.compiler import BuildError, build_library, find_compilers, no_compiler
 
 _SOURCES = Path(__file__).parent / "kernels"
 _FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
@@ -38,8 +36,6 @@ _LEVELS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
 # Values of oneDNN's cap that forbid what a level needs.
 _BELOW_AVX2 = {"SSE41", "AVX"}
 _BELOW_AVX512 = {*_BELOW_AVX2, "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"}
-
-_BUILD_SECONDS = 300
 
 # The arguments of each function: p pointer, l whole number of 64 bits, i of 32, d double.
 _TYPES = {"p": ctypes.c_void_p, "l": ctypes.c_int64, "i": ctypes.c_int, "d": ctypes.c_double}
@@ -176,50 +172,27 @@ def kernels_obstacle(environ: Mapping[str, str] | None = None) -> str:
         if _kept(_flags(level)).is_file():
             return ""
     named = environ.get("CXX", "")
-    return "" if _compiler(named) else _no_compiler(named)
+    return "" if find_compilers(named, _COMPILERS) else no_compiler(named, _COMPILERS)
 
 
 @functools.cache
 def _load(level: str, named: str) -> Found:
     flags = _flags(level)
-    compiler = _compiler(named)
     try:
-        library = _open_built(flags)
-        if library is None:
-            if not compiler:
-                return Found(None, _no_compiler(named))
-            library = _build(compiler, flags)
+        library = _open_built(flags) or _build(named, flags)
         for name, signature in _SIGNATURES.items():
             function = getattr(library, f"reslab_{name}")
             function.argtypes = [_TYPES[letter] for letter in signature]
             function.restype = ctypes.c_int
-    except subprocess.CalledProcessError as error:
-        said = [line for line in error.stderr.splitlines() if "error" in line]
-        what = said[0].strip() if said else f"exit {error.returncode}"
-        return Found(None, f"{compiler[0]} could not build the kernels: {what}")
-    except (OSError, RuntimeError, AttributeError, subprocess.SubprocessError) as error:
+    except BuildError as error:
+        return Found(None, str(error))
+    except (OSError, RuntimeError, AttributeError) as error:
         return Found(None, f"the kernels could not be built or loaded: {error}")
     return Found(Kernels(library, library.reslab_lanes(), level), f"built for {level}")
 
 
 def _flags(level: str) -> tuple[str, ...]:
     return (*_FLAGS, f"-march={level}")
-
-
-def _compiler(named: str) -> list[str]:
-    """The command that compiles, or nothing; ``named`` as ``CXX`` has it, with its own options."""
-    try:
-        wanted = shlex.split(named)
-    except ValueError:
-        return []
-    if wanted:
-        return wanted if shutil.which(wanted[0]) else []
-    return [path for path in map(shutil.which, _COMPILERS) if path][:1]
-
-
-def _no_compiler(named: str) -> str:
-    looked = named or " or ".join(_COMPILERS)
-    return f"there is no C++ compiler ({looked}) to build the kernels with"
 
 
 def _kept(flags: tuple[str, ...]) -> Path:
@@ -239,19 +212,19 @@ def _open_built(flags: tuple[str, ...]) -> ctypes.CDLL | None:
         return None
 
 
-def _build(compiler: Sequence[str], flags: tuple[str, ...]) -> ctypes.CDLL:
-    """Compile, and keep the library whole or not at all; where it cannot be kept it still loads."""
-    sources = [str(path) for path in sorted(_SOURCES.glob("*.cpp"))]
+def _build(named: str, flags: tuple[str, ...]) -> ctypes.CDLL:
+    """Compile, and keep the library whole or not at all; where it cannot be kept it still loads.
+
+    Raises:
+        BuildError: where no compiler makes one.
+    """
+    compilers = find_compilers(named, _COMPILERS)
+    if not compilers:
+        raise BuildError(no_compiler(named, _COMPILERS))
+    sources = sorted(_SOURCES.glob("*.cpp"))
     with tempfile.TemporaryDirectory(prefix="reslab-kernels-") as folder:
         made = Path(folder) / "kernels.so"
-        subprocess.run(
-            [*compiler, *flags, *sources, "-o", str(made)],
-            check=True,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_BUILD_SECONDS,
-        )
+        build_library(compilers[0], flags, sources, made)
         with contextlib.suppress(OSError, RuntimeError):
             return ctypes.CDLL(str(_keep(made, _kept(flags))))
         # A library that is loaded needs its file no more.
