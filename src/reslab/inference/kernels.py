@@ -14,10 +14,10 @@ from reslab.inference.engine import Forward
 from reslab.models.blocks import BasicBlock, Bottleneck
 from reslab.models.fused import plan_of
 from reslab.models.resnet import ResNet
-from reslab.ops import strided, winograd
 from reslab.ops.frozen import FrozenBlock
 from reslab.ops.native import Kernels, find_kernels, kernels_obstacle
 from reslab.ops.plan import Plan, is_plain
+from reslab.ops.ways import possible_way
 
 
 class OwnKernels:
@@ -61,10 +61,7 @@ def check_worth(model: nn.Module) -> ResNet:
         raise ReslabError("it runs reslab's own nets only")
     plans = [_plan_of(block) for stage in model.stages() for block in stage]
     units = [unit for plan in plans if plan is not None for unit in plan.units]
-    if not any(
-        is_plain(unit, lanes=8) and (winograd.suits(unit.conv) or strided.fits(unit.conv))
-        for unit in units
-    ):
+    if not any(possible_way(unit.conv) and is_plain(unit, lanes=8) for unit in units):
         raise ReslabError("the net has no block with a 3x3 convolution that they compute")
     return model
 

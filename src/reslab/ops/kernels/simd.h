@@ -80,7 +80,7 @@ class Scratch {
  public:
   Scratch(int threads, size_t floats)
       : floats_((floats + 15) / 16 * 16),
-        room_(static_cast<float*>(::operator new((size_t)threads * floats_ * sizeof(float), LINE))) {}
+        room_((float*)::operator new((size_t)threads * floats_ * sizeof(float), LINE)) {}
   ~Scratch() { ::operator delete(room_, LINE); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;

@@ -128,12 +128,12 @@ struct Strided {
       float* input = scratch.mine();
       float* output = input + input_floats();
       float* line = output + output_floats();
-      float* added = weight_sums + (int64_t)omp_get_thread_num() * 3 * LINE;
+      float* added = weight_sums ? weight_sums + (int64_t)omp_get_thread_num() * 3 * LINE : nullptr;
       const Share share(shape.images);
       for (int64_t image = share.first; image < share.last; image++) {
-        read_input(finish.source, image, input);
+        if (added) read_input(finish.source, image, input);
         read_gradient(gradient, image, output);
-        for (int row = 0; row < 3; row++)
+        for (int row = 0; added && row < 3; row++)
           for (int n = 0; n < OUT; n += COLUMNS * LANES)
             for (int m = 0; m < 3 * IN; m += ROWS)
               multiply_block<ROWS, COLUMNS, 1, 2 * IN, OUT, OUT, true>(
@@ -181,8 +181,9 @@ int reslab_stride(const float* x, const float* scale, const float* shift, const 
   return ending_of_exception();
 }
 
-// The gradients of source, unless `to` is null, and weights, as sums (threads, row, column, in,
-// out) that are added to. Weights come as (row, tap, out, in), the taps as in `spread`.
+// The gradients of source and weights, unless `to` or `weight_sums` is null; the latter as sums
+// (threads, row, column, in, out) that are added to. Weights come as (row, tap, out, in), the taps
+// as in `spread`.
 int reslab_stride_backward(const float* gradient, const float* z, const float* coefficients,
                            const float* x, const float* scale, const float* shift,
                            const float* residual, const float* before,
