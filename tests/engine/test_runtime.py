@@ -137,7 +137,7 @@ def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
 
 
 def test_kernels_are_on_within_the_context_only(monkeypatch):
-    kernels = Kernels(library=None, lanes=16, level="some")
+    kernels = Kernels(library=None, lanes=16, level="some", compiler="g++ 12")
     monkeypatch.setattr("reslab.engine.runtime.find_kernels", lambda: Found(kernels, "built"))
     with Runtime(kernels="reslab").active():
         assert active_kernels() is kernels

@@ -246,7 +246,7 @@ def test_they_are_built_elsewhere_where_the_cache_cannot_be_written(
 
 
 def test_they_are_off_unless_switched_on(library: Path) -> None:
-    kernels = Kernels(ctypes.CDLL(str(library)), 16, "x86-64-v4")
+    kernels = Kernels(ctypes.CDLL(str(library)), 16, "x86-64-v4", "g++ 12")
     assert active_kernels() is None
     with using_kernels(kernels):
         assert active_kernels() is kernels

@@ -71,11 +71,13 @@ class Kernels:
     Attributes:
         lanes: numbers in a vector; channels must be a multiple of it.
         level: the instruction set that they were built for, in the compiler's terms.
+        compiler: its name and version.
     """
 
     library: ctypes.CDLL
     lanes: int
     level: str
+    compiler: str
 
     def call(self, name: str, *arguments: Tensor | int | float | None) -> None:
         """Call a function of ops/kernels by its name without the prefix.
@@ -184,11 +186,14 @@ def _load(level: str, named: str) -> Found:
             function = getattr(library, f"reslab_{name}")
             function.argtypes = [_TYPES[letter] for letter in signature]
             function.restype = ctypes.c_int
+        library.reslab_compiler.restype = ctypes.c_char_p
+        compiler = library.reslab_compiler().decode(errors="replace").strip()
     except BuildError as error:
         return Found(None, str(error))
     except (OSError, RuntimeError, AttributeError) as error:
         return Found(None, f"the kernels could not be built or loaded: {error}")
-    return Found(Kernels(library, library.reslab_lanes(), level), f"built for {level}")
+    kernels = Kernels(library, library.reslab_lanes(), level, compiler)
+    return Found(kernels, f"built for {level} by {compiler}")
 
 
 def _flags(level: str) -> tuple[str, ...]:

@@ -40,6 +40,15 @@ extern "C" {
 
 int reslab_lanes() { return LANES; }
 
+// Who made this library, which others may have built before.
+const char* reslab_compiler() {
+#if defined(__clang__)
+  return "clang " __clang_version__;
+#else
+  return "g++ " __VERSION__;
+#endif
+}
+
 // Weights to planes (36, A, B) over two sorts of channels, B a multiple of LANES. Steps are in
 // floats and may be negative: w is the tap in the first row and column, as it is to be read.
 int reslab_pack_weights(const float* w, int64_t a_step, int64_t b_step, int64_t row_step,
