@@ -151,7 +151,7 @@ def test_kernels_that_are_gone_are_told_before_anything_begins(monkeypatch):
     monkeypatch.setattr("reslab.engine.runtime.find_kernels", lambda: Found(None, "no compiler"))
     threads = torch.get_num_threads()
     with (
-        pytest.raises(UserError, match=r"no compiler.*install a C\+\+ compiler"),
+        pytest.raises(UserError, match=r"no compiler; install a C\+\+ .*kernels: torch"),
         Runtime(kernels="reslab", threads=threads + 1).active(),
     ):
         pass
