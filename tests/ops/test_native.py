@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +19,14 @@ from torch import Tensor
 from reslab.engine.memory import is_out_of_memory
 from reslab.errors import ReslabError
 from reslab.ops import native
-from reslab.ops.native import Kernels, active_kernels, find_kernels, instruction_set, using_kernels
+from reslab.ops.native import (
+    Kernels,
+    active_kernels,
+    find_kernels,
+    instruction_set,
+    kernels_obstacle,
+    using_kernels,
+)
 
 LETTERS = {"int64_t": "l", "int": "i", "double": "d"}
 
@@ -36,6 +45,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder for kernels, of which this process has loaded none."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     native._load.cache_clear()
+    monkeypatch.setattr(native, "_FAILED", {})
     yield tmp_path / "cache" / "reslab" / "kernels"
     native._load.cache_clear()
 
@@ -231,7 +241,48 @@ def test_a_compiler_that_fails_is_quoted(
     found = find_kernels({"CXX": str(program(tmp_path, *lines))})
     assert found.kernels is None
     assert said in found.reason
+    assert kernels_obstacle({"CXX": str(tmp_path / "compile")}) == found.reason
     assert not list(cache.glob(".build-*"))
+
+
+def test_where_one_compiler_cannot_the_next_is_asked(
+    cache: Path, compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    program(folder, "echo 'c++: error: no OpenMP' >&2", "exit 1").rename(folder / "c++")
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setattr(native, "_COMPILERS", ("c++", str(compiler)))
+    assert find_kernels({}).kernels is not None
+    assert len(calls(tmp_path)) == 1
+
+    native._load.cache_clear()
+    monkeypatch.setattr(native, "_FLAGS", (*native._FLAGS, "-g"))
+    monkeypatch.setattr(native, "_COMPILERS", ("c++", "c++"))
+    assert find_kernels({}).reason.endswith(
+        "c++ could not build the kernels: c++: error: no OpenMP"
+    )
+
+
+def test_what_was_not_loaded_for_long_is_removed_at_the_next_build(
+    cache: Path, compiler: Path
+) -> None:
+    cache.mkdir(parents=True)
+    old = time.time() - 31 * 24 * 3600
+    names = ["0123456789abcdef.so", "fedcba9876543210.so", "0123.so", "0123456789abcdef.so.txt"]
+    for name in names:
+        (cache / name).write_text("")
+        os.utime(cache / name, (old, old))
+    os.utime(cache / names[1], (old + 2 * 24 * 3600, old + 2 * 24 * 3600))
+    found = find_kernels({"CXX": str(compiler)})
+    assert found.kernels is not None
+    kept = Path(found.kernels.library._name)
+    assert {path.name for path in cache.iterdir()} == {*names[1:], kept.name}
+    # To be loaded is to be used.
+    os.utime(kept, (old, old))
+    native._load.cache_clear()
+    find_kernels({"CXX": str(compiler)})
+    assert kept.stat().st_mtime > time.time() - 3600
 
 
 def test_they_are_built_elsewhere_where_the_cache_cannot_be_written(

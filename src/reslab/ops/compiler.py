@@ -66,3 +66,22 @@ def build_library(
         raise BuildError(f"{compiler[0]} could not build the kernels: {what}") from error
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildError(f"{compiler[0]} could not build the kernels: {error}") from error
+
+
+def build_by_any(
+    compilers: Sequence[list[str]], flags: Sequence[str], sources: Sequence[Path], to: Path
+) -> None:
+    """Compile sources to a file by the first that can: one may lack OpenMP, or be too old.
+
+    Raises:
+        BuildError: that of the first, where none can.
+    """
+    errors: list[BuildError] = []
+    for compiler in compilers:
+        try:
+            build_library(compiler, flags, sources, to)
+        except BuildError as error:
+            errors.append(error)
+        else:
+            return
+    raise errors[0]

@@ -13,7 +13,9 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,11 +26,15 @@ from torch import Tensor
 
 from reslab.errors import ReslabError
 from reslab.folders import cache_folder
-from reslab.ops.compiler import BuildError, build_library, find_compilers, no_compiler
+from reslab.ops.compiler import BuildError, build_by_any, find_compilers, no_compiler
 
 _SOURCES = Path(__file__).parent / "kernels"
 _FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
 _COMPILERS = ("c++", "g++", "clang++")
+
+# What libraries are called that are kept, and how long one may lie without being loaded.
+_NAME = re.compile(r"[0-9a-f]{16}\.so")
+_UNUSED_SECONDS = 30 * 24 * 3600
 
 # By the instruction sets that torch names; both have fused multiplication and addition.
 _LEVELS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
@@ -165,16 +171,22 @@ def onednn_cap(environ: Mapping[str, str]) -> str:
 
 
 def kernels_obstacle(environ: Mapping[str, str] | None = None) -> str:
-    """Why ``find_kernels`` would find none, as far as can be said without building; else empty."""
+    """Why ``find_kernels`` would find none, or did; empty where only building can tell."""
     environ = os.environ if environ is None else environ
     level = _usable_level(environ)
     if isinstance(level, Found):
         return level.reason
+    named = environ.get("CXX", "")
+    if (level, named) in _FAILED:
+        return _FAILED[level, named]
     with contextlib.suppress(OSError, RuntimeError):
         if _kept(_flags(level)).is_file():
             return ""
-    named = environ.get("CXX", "")
     return "" if find_compilers(named, _COMPILERS) else no_compiler(named, _COMPILERS)
+
+
+# Of this process: why the kernels of a level could not be built by the compiler of that name.
+_FAILED: dict[tuple[str, str], str] = {}
 
 
 @functools.cache
@@ -189,11 +201,13 @@ def _load(level: str, named: str) -> Found:
         library.reslab_compiler.restype = ctypes.c_char_p
         compiler = library.reslab_compiler().decode(errors="replace").strip()
     except BuildError as error:
-        return Found(None, str(error))
+        _FAILED[level, named] = str(error)
     except (OSError, RuntimeError, AttributeError) as error:
-        return Found(None, f"the kernels could not be built or loaded: {error}")
-    kernels = Kernels(library, library.reslab_lanes(), level, compiler)
-    return Found(kernels, f"built for {level} by {compiler}")
+        _FAILED[level, named] = f"the kernels could not be built or loaded: {error}"
+    else:
+        kernels = Kernels(library, library.reslab_lanes(), level, compiler)
+        return Found(kernels, f"built for {level} by {compiler}")
+    return Found(None, _FAILED[level, named])
 
 
 def _flags(level: str) -> tuple[str, ...]:
@@ -205,16 +219,19 @@ def _kept(flags: tuple[str, ...]) -> Path:
     digest = hashlib.sha256(" ".join((*flags, platform.machine())).encode())
     for path in sorted([*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h")]):
         digest.update(path.name.encode() + path.read_bytes())
-    return cache_folder("kernels") / f"{digest.hexdigest()[:16]}.so"
+    return cache_folder("kernels") / f"{digest.hexdigest()[:16]}.so"  # as ``_NAME`` has it
 
 
 def _open_built(flags: tuple[str, ...]) -> ctypes.CDLL | None:
     """The library that was built before, which needs no compiler any more; None: there is none."""
     try:
-        return ctypes.CDLL(str(_kept(flags)))
+        library = ctypes.CDLL(str(_kept(flags)))
     except (OSError, RuntimeError):
         # Not there, damaged, or no folder to look into: it is built anew.
         return None
+    with contextlib.suppress(OSError):
+        os.utime(_kept(flags))  # used, see ``_remove_unused``
+    return library
 
 
 def _build(named: str, flags: tuple[str, ...]) -> ctypes.CDLL:
@@ -229,11 +246,23 @@ def _build(named: str, flags: tuple[str, ...]) -> ctypes.CDLL:
     sources = sorted(_SOURCES.glob("*.cpp"))
     with tempfile.TemporaryDirectory(prefix="reslab-kernels-") as folder:
         made = Path(folder) / "kernels.so"
-        build_library(compilers[0], flags, sources, made)
+        build_by_any(compilers, flags, sources, made)
         with contextlib.suppress(OSError, RuntimeError):
-            return ctypes.CDLL(str(_keep(made, _kept(flags))))
+            kept = _keep(made, _kept(flags))
+            _remove_unused(kept.parent)
+            return ctypes.CDLL(str(kept))
         # A library that is loaded needs its file no more.
         return ctypes.CDLL(str(made))
+
+
+def _remove_unused(folder: Path) -> None:
+    """Delete libraries that were built for other sources or flags and not loaded for long."""
+    long_ago = time.time() - _UNUSED_SECONDS
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError):
+                if _NAME.fullmatch(path.name) and path.stat().st_mtime < long_ago:
+                    path.unlink()
 
 
 def _keep(made: Path, kept: Path) -> Path:

@@ -63,9 +63,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     pairs.append(("reslab's source", then.get("source"), now.get("source")))
     machines = then.get("machine", {}), now.get("machine", {})
     pairs += [(what, *(machine.get(what) for machine in machines)) for what in _OF_MACHINE]
-    ours = [found.get("kernels") or {} for found in (then, now)]
-    pairs.append(("the kernels' compiler", *(found.get("compiler") for found in ours)))
-    pairs.append(("the kernels' instruction set", *(found.get("level") for found in ours)))
+    a, b = then.get("kernels") or {}, now.get("kernels") or {}
+    named = {"compiler": "the kernels' compiler", "level": "the kernels' instruction set"}
+    pairs += [(what, a.get(key), b.get(key)) for key, what in named.items()]
     features = [machine.get("features", {}) for machine in machines]
     pairs += [(name, *(found.get(name) for found in features)) for name in sorted(features[0])]
     words = {True: "available", False: "not available"}
