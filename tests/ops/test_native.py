@@ -269,15 +269,16 @@ def test_what_was_not_loaded_for_long_is_removed_at_the_next_build(
 ) -> None:
     cache.mkdir(parents=True)
     old = time.time() - 31 * 24 * 3600
-    names = ["0123456789abcdef.so", "fedcba9876543210.so", "0123.so", "0123456789abcdef.so.txt"]
-    for name in names:
+    gone = ["0123456789abcdef.so", ".0123456789abcdef.so.7-8.tmp"]
+    names = ["fedcba9876543210.so", "0123.so", "0123456789abcdef.so.txt"]
+    for name in (*gone, *names):
         (cache / name).write_text("")
         os.utime(cache / name, (old, old))
-    os.utime(cache / names[1], (old + 2 * 24 * 3600, old + 2 * 24 * 3600))
+    os.utime(cache / names[0], (old + 2 * 24 * 3600, old + 2 * 24 * 3600))
     found = find_kernels({"CXX": str(compiler)})
     assert found.kernels is not None
     kept = Path(found.kernels.library._name)
-    assert {path.name for path in cache.iterdir()} == {*names[1:], kept.name}
+    assert {path.name for path in cache.iterdir()} == {*names, kept.name}
     # To be loaded is to be used.
     os.utime(kept, (old, old))
     native._load.cache_clear()

@@ -20,7 +20,7 @@ from reslab.errors import ReslabError
 from reslab.folders import cache_folder
 from reslab.inference.catalog import ENGINES
 from reslab.runs.environment import package_version
-from reslab.runs.files import write_atomically
+from reslab.writing import write_atomically
 
 FORMAT = 1
 # Nets, sizes of batch and versions that are remembered, the newest.

@@ -24,16 +24,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reslab.errors import ReslabError
+from reslab.errors import ReslabError, StorageError
 from reslab.folders import cache_folder
 from reslab.ops.compiler import BuildError, build_by_any, find_compilers, no_compiler
+from reslab.writing import write_atomically
 
 _SOURCES = Path(__file__).parent / "kernels"
 _FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
 _COMPILERS = ("c++", "g++", "clang++")
 
-# What libraries are called that are kept, and how long one may lie without being loaded.
-_NAME = re.compile(r"[0-9a-f]{16}\.so")
+# What libraries are called that are kept, or were half written, and how long one may lie without
+# being loaded.
+_NAME = re.compile(r"\.?[0-9a-f]{16}\.so(\..+\.tmp)?")
 _UNUSED_SECONDS = 30 * 24 * 3600
 
 # By the instruction sets that torch names; both have fused multiplication and addition.
@@ -247,8 +249,10 @@ def _build(named: str, flags: tuple[str, ...]) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(prefix="reslab-kernels-") as folder:
         made = Path(folder) / "kernels.so"
         build_by_any(compilers, flags, sources, made)
-        with contextlib.suppress(OSError, RuntimeError):
-            kept = _keep(made, _kept(flags))
+        with contextlib.suppress(OSError, RuntimeError, StorageError):
+            kept = _kept(flags)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(kept, made.read_bytes())
             _remove_unused(kept.parent)
             return ctypes.CDLL(str(kept))
         # A library that is loaded needs its file no more.
@@ -263,22 +267,6 @@ def _remove_unused(folder: Path) -> None:
             with contextlib.suppress(OSError):
                 if _NAME.fullmatch(path.name) and path.stat().st_mtime < long_ago:
                     path.unlink()
-
-
-def _keep(made: Path, kept: Path) -> Path:
-    """Copy beside the place first, and to the disk: a rename is whole, a copy may be cut off."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=".", dir=kept.parent)
-    try:
-        with os.fdopen(handle, "wb") as target:
-            target.write(made.read_bytes())
-            target.flush()
-            os.fsync(target.fileno())
-        Path(beside).replace(kept)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-    return kept
 
 
 # Off unless an engine turns it on. Of each thread its own: one may predict while another trains.
