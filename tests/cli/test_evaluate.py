@@ -177,5 +177,5 @@ def test_an_engine_that_cannot_be_used_opens_no_test_split(
     monkeypatch.setenv("CXX", "no-such-compiler")
     before = (digits_run / "openings.jsonl").read_text()
     assert run(["evaluate", str(digits_run), "--engine", "inductor"]) == 2
-    assert "there is no C++ compiler no-such-compiler" in capsys.readouterr().err
+    assert "there is no C++ compiler (no-such-compiler)" in capsys.readouterr().err
     assert (digits_run / "openings.jsonl").read_text() == before

@@ -228,6 +228,25 @@ def test_the_nearest_engine_is_named(
     assert "unknown engine 'opnvino'; did you mean 'openvino'" in said
 
 
+def test_an_engine_that_fails_is_told_in_a_sentence(
+    trained: reslab.Run,
+    pictures: list[Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such operator\n\nSet VERBOSE=1 for more")
+
+    monkeypatch.setattr("reslab.inference.folded.Folded.prepare", fail)
+    said = complaint(
+        capsys, trained.path, "predict", trained.path, pictures[0], "--engine", "folded"
+    )
+    assert said == (
+        "reslab: the engine folded could not be made ready: received no such operator; let "
+        "--engine auto choose another\n"
+    )
+
+
 def test_an_engine_that_is_not_installed_is_told_with_the_remedy(
     trained: reslab.Run,
     pictures: list[Path],

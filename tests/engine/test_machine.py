@@ -138,7 +138,9 @@ MISFITS = {
 
 @pytest.fixture
 def built(monkeypatch):
-    found = Found(Kernels(library=None, lanes=16, level="some"), "built for some")
+    found = Found(
+        Kernels(library=None, lanes=16, level="some", compiler="g++ 12"), "built for some"
+    )
     monkeypatch.setattr("reslab.engine.machine.find_kernels", lambda: found)
 
 

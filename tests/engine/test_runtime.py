@@ -137,7 +137,7 @@ def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
 
 
 def test_kernels_are_on_within_the_context_only(monkeypatch):
-    kernels = Kernels(library=None, lanes=16, level="some")
+    kernels = Kernels(library=None, lanes=16, level="some", compiler="g++ 12")
     monkeypatch.setattr("reslab.engine.runtime.find_kernels", lambda: Found(kernels, "built"))
     with Runtime(kernels="reslab").active():
         assert active_kernels() is kernels
@@ -151,7 +151,7 @@ def test_kernels_that_are_gone_are_told_before_anything_begins(monkeypatch):
     monkeypatch.setattr("reslab.engine.runtime.find_kernels", lambda: Found(None, "no compiler"))
     threads = torch.get_num_threads()
     with (
-        pytest.raises(UserError, match=r"no compiler.*install a C\+\+ compiler"),
+        pytest.raises(UserError, match=r"no compiler; install a C\+\+ .*kernels: torch"),
         Runtime(kernels="reslab", threads=threads + 1).active(),
     ):
         pass

@@ -30,6 +30,14 @@ class Incapable(Eager):
         raise NotImplementedError("operator\n  not supported")
 
 
+class Starving(Eager):
+    """Finds no memory for any net."""
+
+    def prepare(self, model, images_NCHW, runtime):
+        """See ``Engine``."""
+        raise torch.OutOfMemoryError("out of memory")
+
+
 class Static(Folded):
     """Counts what it is given, and takes whole batches only."""
 

@@ -6,7 +6,7 @@ from torch import nn
 from reslab.data.normalise import Normaliser
 from reslab.engine.runtime import Runtime
 from reslab.errors import ReslabError, UserError
-from reslab.inference.eager import compute_logits
+from reslab.inference.eager import check_batch, compute_logits
 from reslab.models.blocks import BasicBlock
 from reslab.models.resnet import ResNet
 
@@ -51,6 +51,19 @@ def test_batches_are_of_the_asked_size_in_order(model):
     apart = compute_logits(model, PIXELS, NORMALISER, Runtime(), batch_size=4)
     assert sizes == [11, 4, 4, 3]
     np.testing.assert_allclose(apart, together, rtol=0, atol=1e-5)
+
+
+def test_no_images_give_no_rows(model):
+    found = compute_logits(model, PIXELS[:0], NORMALISER, Runtime())
+    assert (found.shape, found.dtype) == ((0, 3), np.float32)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_of_no_images_is_refused(size):
+    for good in (None, 1):
+        check_batch(good)
+    with pytest.raises(UserError, match=f"expected a batch_size of 1 or more, received {size}"):
+        check_batch(size)
 
 
 def test_where_memory_is_short_batches_become_smaller(model):

@@ -32,9 +32,6 @@ def kernels() -> Kernels:
         ("resnet14", {}, 6),
         ("plain14", {}, 6),
         ("resnet50", {}, 16),
-        ("preact_resnet18", {}, 0),
-        ("resnet14", {"norm": "group"}, 0),
-        ("resnet14", {"activation": "silu"}, 0),
     ],
 )
 def test_blocks_that_can_be_are_frozen_and_the_net_stays_as_it_was(
@@ -66,6 +63,34 @@ def test_channels_that_no_vector_divides_stay_with_torch(kernels: Kernels) -> No
 def test_nets_of_others_are_refused(kernels: Kernels) -> None:
     with pytest.raises(ReslabError, match="reslab's own nets"):
         freeze(nn.Sequential(nn.Linear(2, 2)), kernels)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("preact_resnet18", {}),
+        ("resnet14", {"norm": "group"}),
+        ("resnet14", {"activation": "silu"}),
+        ("resnext50_32x4d", {}),  # groups, and strides between other channels than ours
+    ],
+)
+def test_a_net_that_they_cannot_make_faster_is_refused_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, str]
+) -> None:
+    monkeypatch.setattr(subject, "find_kernels", lambda: pytest.fail("built"))
+    model = reslab.create_model(name, num_classes=5, **options).eval()
+    with pytest.raises(ReslabError, match="no block with a 3x3 convolution that they compute"):
+        OwnKernels().prepare(model, torch.randn(1, 3, 32, 32), Runtime())
+
+
+def test_a_block_that_is_listened_to_is_left_as_it_is(kernels: Kernels) -> None:
+    model = reslab.create_model("resnet14", num_classes=5).eval()
+    seen: list[nn.Module] = []
+    model.layer1[0].conv1.register_forward_hook(lambda conv, *_: seen.append(conv))
+    frozen = freeze(model, kernels)
+    assert sum(isinstance(m, FrozenBlock) for m in frozen.modules()) == 5
+    frozen(torch.randn(1, 3, 16, 16))
+    assert len(seen) == 1
 
 
 def test_the_engine_says_why_there_are_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from reslab.inference.memo import Measured, key_of, memo_path, recall, remember
 
 FOUND = {
     "eager": Measured(setup_seconds=0.5, batch_seconds=0.25),
-    "inductor": Measured(failure="it has none"),
+    "inductor": Measured(failure="it has none", failed_at=time.time()),
 }
 
 
@@ -34,6 +35,29 @@ def test_what_is_remembered_is_recalled():
     remember("net", FOUND)
     assert recall("net") == FOUND
     assert recall("other") == {}
+
+
+def test_a_failure_is_forgotten_after_a_day(monkeypatch):
+    remember("net", FOUND)
+    now = time.time()
+    for later, known in ((23 * 3600, FOUND), (25 * 3600, {"eager": FOUND["eager"]})):
+        monkeypatch.setattr(time, "time", lambda later=later: now + later)
+        assert recall("net") == known
+    # Nor does it come back where something else is measured, or the clock is put right.
+    remember("net", {"folded": Measured(batch_seconds=1.0)})
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert set(recall("net")) == {"eager", "folded"}
+    monkeypatch.setattr(time, "time", lambda: now - 3600)
+    remember("other", {"inductor": Measured(failure="x", failed_at=now)})
+    assert recall("other") == {}
+
+
+def test_failures_of_older_files_have_no_time_and_are_forgotten():
+    remember("net", FOUND)
+    document = json.loads(memo_path().read_text())
+    del document["measured"]["net"]["inductor"]["failed_at"]
+    memo_path().write_text(json.dumps(document))
+    assert recall("net") == {"eager": FOUND["eager"]}
 
 
 def test_what_is_found_later_is_added_and_replaces():

@@ -5,7 +5,7 @@ import torch
 from reslab.data.normalise import Normaliser
 from reslab.engine.runtime import Runtime
 from reslab.inference.catalog import Entry, find_engine
-from reslab.inference.ready import Ready
+from reslab.inference.ready import Ready, reason_of
 from reslab.models.blocks import BasicBlock
 from reslab.models.resnet import ResNet
 from tests.inference.planted import Static
@@ -63,6 +63,23 @@ def test_the_first_rows_are_compared_in_batches_of_its_size(batch_size, images, 
     Static.sizes.clear()
     assert make(batch_size, PIXELS[:images]).add(planted("Static")).is_good
     assert Static.sizes == [batch_size] * calls
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "ValueError"),
+        ("  a\n b  ", "a b"),
+        (
+            "Compile error\n\nCommand:\nc++ x.cpp\n\nOutput:\nx.cpp:1: note: here\n"
+            "x.cpp:2: fatal error: no header\nx.cpp:3: error: next\n\nSet VERBOSE=1",
+            "Compile error: x.cpp:2: fatal error: no header",
+        ),
+        ("x" * 400, "x" * 300),
+    ],
+)
+def test_the_reason_of_a_failure_is_one_line(text, reason):
+    assert reason_of(ValueError(text)) == reason
 
 
 def test_want_of_memory_need_not_last():

@@ -190,7 +190,7 @@ def test_measuring_that_was_asked_for_tries_all_whatever_it_takes(model, engines
     check(at_work.outputs(PIXELS[:8]), model, 8)
     assert at_work.engine == "folded"
     assert sorted(asked[0]) == ["eager", "folded", "static"]
-    assert any("incapable: cannot take this net: operator not supported" in t for t in told)
+    assert any("incapable: could not be made ready: operator not supported" in t for t in told)
     again = opened(model, engine="measure")
     again.outputs(PIXELS[:8])
     assert len(asked) == 2
@@ -202,6 +202,32 @@ def test_the_engine_that_was_asked_for_is_used(model, engines, count) -> None:
     at_work = opened(model, engine="static")
     check(at_work.outputs(PIXELS[:count]), model, count)
     assert at_work.engine == "static" and Static.sizes
+
+
+def test_what_was_prepared_is_used(model, engines) -> None:
+    engines(planted("Static"))
+    at_work = opened(model, engine="static")
+    at_work.prepare(PIXELS)
+    assert (at_work.engine, len(Static.sizes)) == ("static", 2)
+    check(at_work.outputs(PIXELS), model)
+    assert len(Static.sizes) == 2 + 16
+
+
+@pytest.mark.parametrize("name", ["auto", "measure", "eager", "static"])
+def test_no_images_give_no_rows_and_choose_nothing(model, engines, name) -> None:
+    engines(planted("Static"))
+    at_work = opened(model, engine=name)
+    at_work.prepare(PIXELS[:0])
+    found = at_work.outputs(PIXELS[:0])
+    assert (found.shape, found.dtype, Static.sizes) == ((0, 3), np.float32, [])
+    check(at_work.outputs(PIXELS), model)
+    assert at_work.outputs(PIXELS[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_batch_of_no_images_is_refused(model, size) -> None:
+    with pytest.raises(UserError, match=f"expected a batch_size of 1 or more, received {size}"):
+        opened(model, batch_size=size)
 
 
 def test_several_calls_are_one_work(model, engines, times, long_work) -> None:
@@ -278,8 +304,21 @@ def test_one_that_cannot_take_the_net_is_not_tried_again(model, engines, times, 
         check(at_work.outputs(PIXELS), model)
         assert at_work.engine == "folded"
     assert len(asked) == 1
-    with pytest.raises(UserError, match="engine incapable cannot take this net: received operator"):
-        opened(model, engine="incapable").outputs(PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("incapable", "the engine incapable could not be made ready: received operator not supp"),
+        ("starving", "too little memory to make the engine starving ready: received out of memory"),
+    ],
+)
+def test_one_that_was_asked_for_has_no_other_in_its_stead(model, engines, name, said) -> None:
+    engines(planted(name.title()))
+    at_work = opened(model, engine=name)
+    for _ in range(2):
+        with pytest.raises(UserError, match=f"{said}.*; let --engine auto choose another"):
+            at_work.outputs(PIXELS)
 
 
 def test_where_memory_turns_out_short_the_net_itself_goes_on(model, engines) -> None:
@@ -385,7 +424,7 @@ def test_a_damaged_model_is_no_fault_of_the_architecture(model, engines, monkeyp
         opened(model, engine=name, quantized=counted).outputs(PIXELS)
     kept = memo.recall(memo.key_of(model, (4, 3, 5, 5), Runtime(), inspect_machine()))
     assert "incapable" not in kept
-    with pytest.raises(UserError, match="incapable cannot take this net: received operator"):
+    with pytest.raises(UserError, match="incapable could not be made ready: received "):
         opened(model, engine="incapable", quantized=counted).outputs(PIXELS)
 
 

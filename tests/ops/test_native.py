@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from reslab.engine.memory import is_out_of_memory
+from reslab.errors import ReslabError
 from reslab.ops import native
-from reslab.ops.native import Kernels, active_kernels, find_kernels, instruction_set, using_kernels
+from reslab.ops.native import (
+    Kernels,
+    active_kernels,
+    find_kernels,
+    instruction_set,
+    kernels_obstacle,
+    using_kernels,
+)
 
 LETTERS = {"int64_t": "l", "int": "i", "double": "d"}
 
@@ -33,6 +45,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder for kernels, of which this process has loaded none."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     native._load.cache_clear()
+    monkeypatch.setattr(native, "_FAILED", {})
     yield tmp_path / "cache" / "reslab" / "kernels"
     native._load.cache_clear()
 
@@ -110,7 +123,7 @@ def test_functions_are_called_with_the_types_that_they_take(library: Path) -> No
     declared = {}
     for path in sorted(native._SOURCES.glob("*.cpp")):
         exported = path.read_text().split('extern "C"')[1]
-        for name, arguments in re.findall(r"void reslab_(\w+)\((.*?)\)", exported, re.DOTALL):
+        for name, arguments in re.findall(r"int reslab_(\w+)\(([^)]+)\) try", exported, re.DOTALL):
             declared[name] = "".join(
                 "p" if "*" in argument else LETTERS[argument.split()[-2]]
                 for argument in arguments.split(",")
@@ -129,6 +142,27 @@ def test_tensors_are_passed_as_addresses(library: Path) -> None:
     ones = torch.ones(kernels.lanes)
     kernels.call("activate", z, ones, ones, to, 2, kernels.lanes, 1)
     assert torch.equal(to, (z + 1).clamp(min=0))
+
+
+def test_want_of_memory_is_an_error_that_training_knows(kernels: Kernels) -> None:
+    # More than a process can address, whatever the machine has.
+    nothing = torch.empty(0)
+    calls: list[tuple[str, tuple[Tensor | int | None, ...]]] = [
+        ("sum", (nothing, nothing, 0, 2**25, 2**31 - 1)),
+        # Of an image so large each thread would keep one, within its parallel part.
+        ("stride", (*[nothing] * 6, 0, 2**22, 2**22, 16, 32, 2)),
+        ("stride_backward", (*[nothing] * 13, 0, 2**22, 2**22, 16, 32, 2)),
+    ]
+    for name, arguments in calls:
+        with pytest.raises(MemoryError, match=f"kernel {name}") as caught:
+            kernels.call(name, *arguments)
+        assert is_out_of_memory(caught.value)
+
+
+def test_what_no_kernel_should_throw_ends_no_process(kernels: Kernels) -> None:
+    # The standard library refuses what it could not even count.
+    with pytest.raises(ReslabError, match="kernel sum failed"):
+        kernels.call("sum", None, None, 0, 2**30 - 1, 2**31 - 1)
 
 
 def test_they_are_built_once_and_then_found_without_a_compiler(
@@ -203,11 +237,53 @@ def test_a_compiler_that_fails_is_quoted(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], said: str
 ) -> None:
     if "timed" in said:
-        monkeypatch.setattr(native, "_BUILD_SECONDS", 0.1)
+        monkeypatch.setattr("reslab.ops.compiler._BUILD_SECONDS", 0.1)
     found = find_kernels({"CXX": str(program(tmp_path, *lines))})
     assert found.kernels is None
     assert said in found.reason
+    assert kernels_obstacle({"CXX": str(tmp_path / "compile")}) == found.reason
     assert not list(cache.glob(".build-*"))
+
+
+def test_where_one_compiler_cannot_the_next_is_asked(
+    cache: Path, compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    program(folder, "echo 'c++: error: no OpenMP' >&2", "exit 1").rename(folder / "c++")
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setattr(native, "_COMPILERS", ("c++", str(compiler)))
+    assert find_kernels({}).kernels is not None
+    assert len(calls(tmp_path)) == 1
+
+    native._load.cache_clear()
+    monkeypatch.setattr(native, "_FLAGS", (*native._FLAGS, "-g"))
+    monkeypatch.setattr(native, "_COMPILERS", ("c++", "c++"))
+    assert find_kernels({}).reason.endswith(
+        "c++ could not build the kernels: c++: error: no OpenMP"
+    )
+
+
+def test_what_was_not_loaded_for_long_is_removed_at_the_next_build(
+    cache: Path, compiler: Path
+) -> None:
+    cache.mkdir(parents=True)
+    old = time.time() - 31 * 24 * 3600
+    gone = ["0123456789abcdef.so", ".0123456789abcdef.so.7-8.tmp"]
+    names = ["fedcba9876543210.so", "0123.so", "0123456789abcdef.so.txt"]
+    for name in (*gone, *names):
+        (cache / name).write_text("")
+        os.utime(cache / name, (old, old))
+    os.utime(cache / names[0], (old + 2 * 24 * 3600, old + 2 * 24 * 3600))
+    found = find_kernels({"CXX": str(compiler)})
+    assert found.kernels is not None
+    kept = Path(found.kernels.library._name)
+    assert {path.name for path in cache.iterdir()} == {*names, kept.name}
+    # To be loaded is to be used.
+    os.utime(kept, (old, old))
+    native._load.cache_clear()
+    find_kernels({"CXX": str(compiler)})
+    assert kept.stat().st_mtime > time.time() - 3600
 
 
 def test_they_are_built_elsewhere_where_the_cache_cannot_be_written(
@@ -222,7 +298,7 @@ def test_they_are_built_elsewhere_where_the_cache_cannot_be_written(
 
 
 def test_they_are_off_unless_switched_on(library: Path) -> None:
-    kernels = Kernels(ctypes.CDLL(str(library)), 16, "x86-64-v4")
+    kernels = Kernels(ctypes.CDLL(str(library)), 16, "x86-64-v4", "g++ 12")
     assert active_kernels() is None
     with using_kernels(kernels):
         assert active_kernels() is kernels

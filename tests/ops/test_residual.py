@@ -377,6 +377,46 @@ def test_what_is_frozen_gets_no_gradient(kernels: Kernels, case: Case) -> None:
             assert parameter.grad is None
 
 
+def test_nothing_is_computed_for_what_is_frozen(
+    kernels: Kernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = [replace(BASIC, seed=seed).plan() for seed in range(3)]
+    x, gradient = BASIC.inputs()
+    run(kernels, [copied(plan, torch.float32) for plan in plans], x)  # builds nothing later
+    called: list[str] = []
+    call = Kernels.call
+
+    def count(self: Kernels, name: str, *arguments: Tensor | int | float | None) -> None:
+        called.append(name)
+        call(self, name, *arguments)
+
+    def backward(*frozen: int) -> list[Tensor | None]:
+        own = [copied(plan, torch.float32) for plan in plans]
+        modules = nn.ModuleList(m for plan in own for m in modules_of(plan))
+        parameters = list(modules.parameters())
+        for number in frozen:
+            parameters[number].requires_grad_(False)
+        out = run(kernels, own, x)
+        called.clear()
+        out.backward(gradient)
+        return [p.grad for p in parameters]
+
+    monkeypatch.setattr(Kernels, "call", count)
+    whole = backward()
+    assert called.count("unpack_weights") == 6
+    # Two units of three parameters a block: the first block, and the second's first convolution.
+    found = backward(*range(6), 6)
+    assert found[:7] == [None] * 7
+    assert all(map(torch.equal, found[7:], whole[7:]))
+    assert called.count("unpack_weights") == 3
+    assert called.count("norm_backward") == 4
+    # A frozen convolution in the middle, to the first of which a gradient has to come.
+    found = backward(6, 9)
+    assert all(torch.equal(a, b) for a, b in zip(found, whole, strict=True) if a is not None)
+    assert [i for i, a in enumerate(found) if a is None] == [6, 9]
+    assert called.count("unpack_weights") == 4
+
+
 def test_a_second_backward_is_refused_as_ever(kernels: Kernels) -> None:
     out = run(kernels, [BASIC.plan()], BASIC.inputs()[0])
     out.sum().backward()

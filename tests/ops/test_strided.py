@@ -52,7 +52,7 @@ def test_output_and_gradients_are_those_of_the_plain_sum(
     exact_weight = weight.double().requires_grad_()
     expected = F.conv2d(activated, exact_weight, stride=2, padding=1)
 
-    z, sums = strided.convolve(kernels, source, strided.pack(weight))
+    z, sums = strided.convolve(kernels, source, strided.pack(kernels, weight))
     torch.testing.assert_close(*relative(z, expected.detach()), **CLOSE)
     torch.testing.assert_close(sums[0], z.double().sum((0, 2, 3)), rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(sums[1], z.double().square().sum((0, 2, 3)), rtol=1e-5, atol=1e-3)
@@ -81,7 +81,7 @@ def test_output_and_gradients_are_those_of_the_plain_sum(
 
 def test_the_gradient_of_the_source_is_left_out_where_nobody_wants_it(kernels):
     x, weight = tensors(0, 2, 16, 8, 8), torch.randn(32, 16, 3, 3)
-    z, _ = strided.convolve(kernels, Source(x), strided.pack(weight))
+    z, _ = strided.convolve(kernels, Source(x), strided.pack(kernels, weight))
     gradient = Gradient(torch.randn_like(z), z, torch.randn(3, 32))
     whole = strided.convolve_backward(kernels, gradient, Source(x), weight)
     part = strided.convolve_backward(kernels, gradient, Source(x), weight, for_source=False)
@@ -106,4 +106,4 @@ def test_the_gradient_of_the_source_is_left_out_where_nobody_wants_it(kernels):
 )
 def test_which_convolutions_it_is_for(arguments, fits):
     usual = {"in_channels": 16, "out_channels": 32, "kernel_size": 3, "stride": 2, "padding": 1}
-    assert strided.fits(nn.Conv2d(**{**usual, **arguments})) is fits
+    assert strided.suits(nn.Conv2d(**{**usual, **arguments})) is fits

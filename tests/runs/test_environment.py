@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from importlib.metadata import version
 import pytest
 
 from reslab.engine.machine import inspect_machine
+from reslab.ops.native import find_kernels, using_kernels
 from reslab.runs import environment
 from reslab.runs.environment import (
     PACKAGES,
@@ -63,15 +65,32 @@ def test_it_tells_where_a_run_was_made(monkeypatch):
     told = describe_environment()
     assert set(told) == {
         "started", "command", "python", "platform", "packages", "commit", "source", "machine",
+        "kernels",
     }  # fmt: skip
     assert told["command"] == ["reslab", "train", "--seed", "1"]
     assert told["machine"] == asdict(inspect_machine())
+    assert told["kernels"] is None
     assert told["python"] == ".".join(map(str, sys.version_info[:3]))
     assert told["packages"]["numpy"] == version("numpy")
     assert set(told["packages"]) == set(PACKAGES)
     started = datetime.fromisoformat(told["started"])
     assert abs(datetime.now(UTC) - started) < timedelta(minutes=5)
     assert json.loads(json.dumps(told)) == told
+
+
+def test_the_kernels_that_are_in_use_are_named_without_paths():
+    kernels = find_kernels().kernels
+    if kernels is None:
+        pytest.skip("there are no kernels here")
+    with using_kernels(kernels):
+        told = describe_environment()
+    assert re.fullmatch(r"(g\+\+|clang) \d+\.\d+[^/]*", told["kernels"]["compiler"])
+    assert told["kernels"]["level"].startswith("x86-64-v")
+    other = {"kernels": {**told["kernels"], "compiler": "g++ 1.0"}}
+    said = f"the kernels' compiler was g++ 1.0 and is {told['kernels']['compiler']}"
+    assert differences(other, told) == [said]
+    # Where one of them had torch's, the settings differ and not the environment.
+    assert differences(other, {"kernels": None}) == differences({}, told) == []
 
 
 def test_a_package_that_is_not_installed_has_no_version():

@@ -8,7 +8,9 @@ from torch import nn, optim
 from reslab.engine.runtime import Runtime
 from reslab.errors import ReslabError
 from reslab.models.blocks import BasicBlock
+from reslab.models.create import create_model
 from reslab.models.resnet import ResNet
+from reslab.ops.native import Kernels, find_kernels, using_kernels
 from reslab.training.step import StepTooLargeError, train_step
 
 IMAGES = torch.randn(6, 2, 5, 5, generator=torch.Generator().manual_seed(0))
@@ -274,6 +276,30 @@ def test_a_step_without_memory_leaves_everything_as_it_was(model, where):
     other.load_state_dict(before[1])
     step(twin, other, micro_batches=2)
     torch.testing.assert_close(twin.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["norm", "norm_backward"])
+def test_kernels_without_memory_leave_everything_as_it_was(monkeypatch, name):
+    kernels = find_kernels().kernels
+    if kernels is None:
+        pytest.skip("there are no kernels here")
+    net = create_model("resnet14", num_classes=3, in_channels=1).train()
+    optimizer = optim.SGD(net.parameters(), lr=0.05)
+    before = copy.deepcopy(net.state_dict())
+    call, seen = Kernels.call, []
+
+    def fail_late(self, function, *arguments):
+        seen.append(function)
+        if seen.count(name) == 5:
+            raise MemoryError
+        call(self, function, *arguments)
+
+    monkeypatch.setattr(Kernels, "call", fail_late)
+    with using_kernels(kernels), pytest.raises(StepTooLargeError):
+        step(net, optimizer, torch.randn(4, 1, 16, 16), torch.arange(4) % 3)
+    assert seen.count(name) == 5
+    torch.testing.assert_close(dict(net.state_dict()), dict(before), rtol=0, atol=0)
+    assert all(p.grad is None for p in net.parameters())
 
 
 def test_other_faults_of_a_step_are_not_taken_for_want_of_memory(model):

@@ -66,6 +66,19 @@ def test_other_classes(own: reslab.Run) -> None:
         evaluate_run(own, source=other)
 
 
+def test_an_engine_that_cannot_be_made_ready_opens_nothing(
+    own: reslab.Run, tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr("reslab.inference.folded.Folded.prepare", fail)
+    before = own.folder.read_openings()
+    with pytest.raises(UserError, match="the engine folded could not be made ready"):
+        evaluate_run(own, source=tiny_source, engine="folded")
+    assert own.folder.read_openings() == before
+
+
 def test_an_opening_that_cannot_be_written_is_refused(
     own: reslab.Run, tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

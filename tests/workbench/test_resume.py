@@ -16,6 +16,7 @@ import pytest
 
 import reslab
 from reslab.errors import Interrupted, TrainingDiverged, UserError
+from reslab.ops.native import Found
 from reslab.runs.checkpoint import Checkpoints
 from reslab.runs.history import without_times
 from reslab.training.observers import NullObserver, StepRecord
@@ -110,6 +111,26 @@ def test_changed_settings_are_refused(stopped: Path, tiny_source: reslab.ArraySo
     told = r"training.label_smoothing was 0.1 and is 0.2; put run.yaml back"
     with pytest.raises(UserError, match=f"were changed since .*: {told}"):
         reslab.resume(stopped, data=tiny_source)
+
+
+def test_without_kernels_a_run_goes_on_with_torchs_where_that_is_asked_for(
+    stopped: Path, tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (stopped / "run.yaml").read_text()
+    if "kernels: reslab" not in text:
+        pytest.skip("there are no kernels here")
+    gone = Found(None, "there is no C++ compiler")
+    monkeypatch.setattr("reslab.engine.runtime.find_kernels", lambda: gone)
+    with pytest.raises(UserError, match=r"no C\+\+ compiler; install .*, set kernels: torch under"):
+        reslab.resume(stopped, data=tiny_source)
+    (stopped / "run.yaml").write_text(text.replace("kernels: reslab", "kernels: torch"))
+    watch = StopsAt()
+    run = reslab.resume(stopped, data=tiny_source, observers=[watch])
+    assert [w[:43] for w in watch.warnings] == ["engine.kernels was reslab and is torch, so "]
+    environment = json.loads((stopped / "environment.json").read_text())
+    assert environment["kernels"]["level"].startswith("x86-64-v")
+    assert [again["kernels"] for again in environment["resumed"]] == [None]
+    assert run.spec.engine.kernels == "torch"
 
 
 def test_how_checkpoints_are_kept_may_be_changed(

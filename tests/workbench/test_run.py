@@ -100,6 +100,14 @@ def test_a_session_takes_images_in_parts(
     np.testing.assert_allclose(np.concatenate(parts), trained.logits(pixels), rtol=1e-4, atol=1e-5)
 
 
+def test_no_images_give_no_rows_and_no_batch_is_refused(trained: reslab.Run) -> None:
+    nothing = np.zeros((0, 1, 8, 8), np.uint8)
+    assert trained.logits(nothing).shape == (0, 3)
+    for size in (0, -1):
+        with pytest.raises(UserError, match=f"a batch_size of 1 or more, received {size}; leave"):
+            trained.session(batch_size=size)
+
+
 def test_an_engine_that_is_unknown_is_refused_before_anything_is_read(
     trained: reslab.Run, tmp_path: Path
 ) -> None:

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 import reslab
+from reslab import writing
 from reslab.data.source import Images
 from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, StorageError, TrainingDiverged, UserError
-from reslab.runs import files
 from reslab.runs.history import EpochRecord
 from reslab.training.observers import NullObserver, StepRecord
 
@@ -220,13 +220,13 @@ def test_a_limit_shorter_than_an_epoch_is_warned_about(
 def test_a_disk_that_fails_in_mid_run_is_told_with_the_way_on(
     tiny_source: reslab.ArraySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, written = files.write_parts, []
+    write, written = writing.write_parts, []
 
     def fail(path: Path, *arguments: object) -> None:
         if path.name.startswith("step-"):
             written.append(path)
             if len(written) > 1:
-                raise files.cannot_write(path, OSError(28, "No space left on device"))
+                raise writing.cannot_write(path, OSError(28, "No space left on device"))
         write(path, *arguments)
 
     monkeypatch.setattr("reslab.runs.checkpoint.write_parts", fail)

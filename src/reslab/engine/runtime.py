@@ -70,8 +70,9 @@ class Runtime:
             raise UserError(
                 "engine.kernels=reslab cannot be had here",
                 received=found.reason,
-                remedy="install a C++ compiler with OpenMP, such as g++, or begin anew with "
-                "engine.kernels=torch",
+                remedy="install a C++ compiler with OpenMP, such as g++; or, to go on with "
+                "torch's, whose last digits differ, set kernels: torch under engine in the run's "
+                "run.yaml",
             )
         return found.kernels
 

@@ -20,7 +20,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from reslab.errors import UserError
-from reslab.runs.files import check_file, write_atomically
+from reslab.runs.files import check_file
+from reslab.writing import write_atomically
 
 DPI = 192  # two dots a CSS pixel: sharp on the screens of today
 TEXT = 9.0  # points

@@ -68,6 +68,10 @@ def compute_logits(
         ReslabError: where a part of the model stays in training mode, in which batch norm
             would make an image's logits depend on its neighbours.
     """
+    if len(pixels_NCHW) == 0:
+        # Those of an image, without it: not every operation takes a batch of none.
+        blank_NCHW = np.zeros((1, *pixels_NCHW.shape[1:]), np.uint8)
+        return compute_logits(model, blank_NCHW, normaliser, runtime)[:0]
     size = batch_size or usual_batch(*pixels_NCHW.shape[2:])
     parts: list[Tensor] = []
     done = 0
@@ -100,6 +104,21 @@ def _try_batch(model: nn.Module, images_NCHW: Tensor, runtime: Runtime) -> Tenso
             raise
         return None
     return logits_NK
+
+
+def check_batch(size: int | None) -> None:
+    """Refuse a batch of no images; None stands for the usual ones.
+
+    Raises:
+        UserError: where it is one.
+    """
+    if size is not None and size < 1:
+        raise UserError(
+            "a batch needs images",
+            expected="a batch_size of 1 or more",
+            received=str(size),
+            remedy="leave it out to have it chosen",
+        )
 
 
 def usual_batch(rows: int, columns: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from reslab.engine.runtime import Runtime
 from reslab.inference.engine import Forward
 from reslab.inference.folded import fold
+from reslab.ops.compiler import find_compilers, no_compiler
 
 
 class Inductor:
@@ -20,8 +20,8 @@ class Inductor:
     def obstacle(self) -> str:
         """Inductor writes C++, which somebody has to compile."""
         usual = {"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++")
-        name = os.environ.get("CXX", usual)
-        return "" if shutil.which(name) else f"there is no C++ compiler {name}"
+        named = os.environ.get("CXX", "")
+        return "" if find_compilers(named, [usual]) else no_compiler(named, [usual])
 
     def prepare(self, model: nn.Module, images_NCHW: Tensor, runtime: Runtime) -> Forward:
         """See ``Engine``; compiles for this size of batch and this number of threads."""

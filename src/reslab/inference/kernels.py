@@ -16,7 +16,8 @@ from reslab.models.fused import plan_of
 from reslab.models.resnet import ResNet
 from reslab.ops.frozen import FrozenBlock
 from reslab.ops.native import Kernels, find_kernels, kernels_obstacle
-from reslab.ops.plan import Plan
+from reslab.ops.plan import Plan, is_plain
+from reslab.ops.ways import possible_way
 
 
 class OwnKernels:
@@ -31,8 +32,9 @@ class OwnKernels:
         """See ``Engine``; takes batches of any size.
 
         Raises:
-            ReslabError: for a net that is none of reslab's, and where they cannot be built.
+            ReslabError: for a net that they cannot make faster, and where they cannot be built.
         """
+        check_worth(model)
         found = find_kernels()
         if found.kernels is None:
             raise ReslabError(found.reason)
@@ -49,6 +51,21 @@ class OwnKernels:
         return forward
 
 
+def check_worth(model: nn.Module) -> ResNet:
+    """The net, of which a block has a convolution that they compute; nothing is built for it.
+
+    Raises:
+        ReslabError: with the reason.
+    """
+    if not isinstance(model, ResNet):
+        raise ReslabError("it runs reslab's own nets only")
+    plans = [_plan_of(block) for stage in model.stages() for block in stage]
+    units = [unit for plan in plans if plan is not None for unit in plan.units]
+    if not any(possible_way(unit.conv) and is_plain(unit, lanes=8) for unit in units):
+        raise ReslabError("the net has no block with a 3x3 convolution that they compute")
+    return model
+
+
 def freeze(model: nn.Module, kernels: Kernels) -> nn.Module:
     """A copy whose residual blocks of the first paper run on the kernels, its stem folded.
 
@@ -57,15 +74,13 @@ def freeze(model: nn.Module, kernels: Kernels) -> nn.Module:
         kernels: the kernels.
 
     Raises:
-        ReslabError: for a net that is none of reslab's.
+        ReslabError: for a net that they cannot make faster.
     """
-    if not isinstance(model, ResNet):
-        raise ReslabError("it runs reslab's own nets only")
-    frozen = copy.deepcopy(model).eval()
+    frozen = copy.deepcopy(check_worth(model)).eval()
     for stage in frozen.stages():
         for i, block in enumerate(stage):
-            plan = plan_of(block) if type(block) in (BasicBlock, Bottleneck) else None  # type: ignore[arg-type]
-            if plan is not None and _can_freeze(plan, kernels.lanes):
+            plan = _plan_of(block)
+            if plan and all(is_plain(unit, kernels.lanes) for unit in plan.units):
                 stage[i] = FrozenBlock(kernels, plan)
     if type(frozen.bn1) is nn.BatchNorm2d and frozen.bn1.running_mean is not None:
         frozen.conv1 = fuse_conv_bn_eval(frozen.conv1, frozen.bn1)
@@ -73,12 +88,5 @@ def freeze(model: nn.Module, kernels: Kernels) -> nn.Module:
     return frozen
 
 
-def _can_freeze(plan: Plan, lanes: int) -> bool:
-    return all(
-        unit.norm.running_mean is not None
-        and unit.norm.affine
-        and unit.conv.bias is None
-        and unit.conv.padding_mode == "zeros"
-        and unit.conv.out_channels % lanes == 0
-        for unit in plan.units
-    )
+def _plan_of(block: nn.Module) -> Plan | None:
+    return plan_of(block) if type(block) in (BasicBlock, Bottleneck) else None  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,11 +20,14 @@ from reslab.errors import ReslabError
 from reslab.folders import cache_folder
 from reslab.inference.catalog import ENGINES
 from reslab.runs.environment import package_version
-from reslab.runs.files import write_atomically
+from reslab.writing import write_atomically
 
 FORMAT = 1
 # Nets, sizes of batch and versions that are remembered, the newest.
 _MOST_ENTRIES = 500
+# A failure is believed so long: its reason may be gone by then, such as a compiler that was broken
+# or a full disk, and to try again and again would cost each long job its time.
+_FAILURE_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +38,19 @@ class Measured:
         setup_seconds: of preparing the net.
         batch_seconds: of a batch.
         failure: why there are no times, where preparing failed; else empty.
+        failed_at: when it did, in seconds since 1970.
     """
 
     setup_seconds: float = 0.0
     batch_seconds: float = 0.0
     failure: str = ""
+    failed_at: float = 0.0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there are times, or the failure is of the last day."""
+        age = time.time() - self.failed_at
+        return not self.failure or 0 <= age < _FAILURE_SECONDS
 
 
 def memo_path() -> Path:
@@ -71,16 +83,18 @@ def key_of(
 def recall(key: str) -> dict[str, Measured]:
     """What was measured, by engine; empty where nothing was, or the file is damaged."""
     try:
-        return {
+        found = {
             str(name): Measured(
                 setup_seconds=_seconds(fields["setup_seconds"]),
                 batch_seconds=_seconds(fields["batch_seconds"]),
                 failure=str(fields["failure"]),
+                failed_at=_seconds(fields.get("failed_at", 0.0)),
             )
             for name, fields in _read()[key].items()
         }
     except (AttributeError, KeyError, TypeError, ValueError):
         return {}
+    return {name: measured for name, measured in found.items() if measured.is_known}
 
 
 def remember(key: str, measured: Mapping[str, Measured]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from reslab.data.normalise import Normaliser
 from reslab.engine.memory import is_out_of_memory
 from reslab.engine.runtime import Runtime
+from reslab.errors import UserError
 from reslab.inference.agreement import ROWS, disagreement
 from reslab.inference.catalog import REFERENCE, Entry, load_engine
 from reslab.inference.eager import compute_logits
@@ -41,6 +42,25 @@ class Outcome:
     def is_good(self) -> bool:
         """Whether the engine may be used."""
         return not self.failure and not self.disagreement
+
+    def error(self, entry: Entry) -> UserError:
+        """What to tell whoever asked for that engine and no other."""
+        what = f"the engine {entry.name} could not be made ready"
+        if not self.lasts:
+            what = f"there is too little memory to make the engine {entry.name} ready"
+        return UserError(what, received=self.failure, remedy=entry.remedy)
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, in a line: its first paragraph, and what a compiler complained of.
+
+    >>> reason_of(ValueError(" no such  operator "))
+    'no such operator'
+    """
+    first, _, rest = str(error).strip().partition("\n\n")
+    complaints = [line for line in rest.splitlines() if " error: " in line]
+    text = ": ".join(" ".join(part.split()) for part in (first, *complaints[:1]))
+    return text[:300] or type(error).__name__
 
 
 class Ready:
@@ -96,8 +116,7 @@ class Ready:
                 judged = (quantized.changed, quantized.images) if quantized else (0, 0)
                 wrong = self._disagreement(entry, np.concatenate(found)[:compared], judged)
         except Exception as error:  # noqa: BLE001 - whatever it is, there are other engines
-            text = " ".join(str(error).split())[:300] or type(error).__name__
-            return Outcome(failure=text, lasts=not is_out_of_memory(error))
+            return Outcome(failure=reason_of(error), lasts=not is_out_of_memory(error))
         if not wrong:
             self.forwards[entry.name] = forward
         return Outcome(disagreement=wrong)

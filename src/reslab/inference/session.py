@@ -19,7 +19,6 @@ from reslab.engine.load import Load
 from reslab.engine.machine import Machine, inspect_machine
 from reslab.engine.memory import is_out_of_memory, release
 from reslab.engine.runtime import Runtime
-from reslab.errors import UserError
 from reslab.inference import memo
 from reslab.inference.catalog import (
     AUTO,
@@ -33,7 +32,7 @@ from reslab.inference.catalog import (
     find_engine,
 )
 from reslab.inference.choose import ROUNDS_SHARE, best_known, worth_trying
-from reslab.inference.eager import compute_logits, usual_batch
+from reslab.inference.eager import check_batch, compute_logits, usual_batch
 from reslab.inference.engine import evaluation_mode
 from reslab.inference.memo import Measured
 from reslab.inference.offer import Offer, Stored, nothing_stored
@@ -76,7 +75,7 @@ class Session:
         computed: by engine, the images that it has computed.
 
     Raises:
-        UserError: for an engine that is unknown or cannot be used here.
+        UserError: for an engine that is unknown or cannot be used here, or a batch of no images.
     """
 
     def __init__(
@@ -94,6 +93,7 @@ class Session:
         warn: Callable[[str], None] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
+        check_batch(batch_size)
         self._asked = check_engine(engine)
         self._machine = machine or inspect_machine()
         self._offer = Offer(runtime.device, self._machine, quantized, are_logits=are_logits)
@@ -122,20 +122,36 @@ class Session:
 
         Raises:
             UserError: where memory is too short for a single image, or the engine that was asked
-                for cannot take the net.
+                for could not be made ready.
         """
         with self._runtime.active():
-            self._left = max(self._left, len(pixels_NCHW))
-            if self._ready is None:
-                self._ready = self._begin(pixels_NCHW)
+            if len(pixels_NCHW) == 0:
+                return compute_logits(self._model, pixels_NCHW, self._normaliser, self._runtime)
+            ready = self._readied(pixels_NCHW)
             parts = []
             done = 0
             while done < len(pixels_NCHW):
-                found_ND = self._compute(self._ready, pixels_NCHW[done:])
+                found_ND = self._compute(ready, pixels_NCHW[done:])
                 parts.append(found_ND)
                 done += len(found_ND)
                 self._left -= len(found_ND)
             return np.concatenate(parts)
+
+    def prepare(self, pixels_NCHW: npt.NDArray[np.uint8]) -> None:
+        """Make the engine ready for what ``outputs`` will be given first, as that would do itself.
+
+        Raises:
+            UserError: where the engine that was asked for could not be made ready.
+        """
+        if len(pixels_NCHW) > 0:
+            with self._runtime.active():
+                self._readied(pixels_NCHW)
+
+    def _readied(self, pixels_NCHW: npt.NDArray[np.uint8]) -> Ready:
+        self._left = max(self._left, len(pixels_NCHW))
+        if self._ready is None:
+            self._ready = self._begin(pixels_NCHW)
+        return self._ready
 
     def _compute(self, ready: Ready, pixels_NCHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Outputs of the first images: of a batch, or of all by the net itself."""
@@ -273,18 +289,16 @@ class Session:
         if outcome.is_good:
             self._setup_seconds[entry.name] = time.perf_counter() - began
             return True
+        if outcome.failure and entry.name == self._asked:
+            raise outcome.error(entry)
         self._refused.add(entry.name)
         if outcome.failure:
-            if entry.name == self._asked and outcome.lasts:
-                raise UserError(
-                    f"the engine {entry.name} cannot take this net",
-                    received=outcome.failure,
-                    remedy=entry.remedy,
-                )
             # Of int8 it is a fault of one run's model, and not of the architecture.
             if outcome.lasts and entry.name != INT8:
-                self._measured[entry.name] = Measured(failure=outcome.failure)
-            self._tell(f"engine {entry.name}: cannot take this net: {outcome.failure}")
+                self._measured[entry.name] = Measured(
+                    failure=outcome.failure, failed_at=time.time()
+                )
+            self._tell(f"engine {entry.name}: could not be made ready: {outcome.failure}")
         else:
             self._warn(
                 f"the engine {entry.name} is left out: {outcome.disagreement}, compared with the "

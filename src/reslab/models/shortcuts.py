@@ -5,13 +5,13 @@ Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reslab.catalog.names import check_name
 from reslab.catalog.nets import SHORTCUTS, Shortcut
 from reslab.errors import UserError
 from reslab.models.layers import MakeNorm, convolution
+from reslab.ops.shortcut import padded
 
 
 class PaddedIdentity(nn.Module):
@@ -27,8 +27,7 @@ class PaddedIdentity(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C + new channels, ceil(H / stride), ceil(W / stride))."""
-        strided = x_NCHW[:, :, :: self.stride, :: self.stride]
-        return F.pad(strided, (0, 0, 0, 0, 0, self.new_channels))
+        return padded(x_NCHW, self.stride, self.new_channels)
 
 
 def make_shortcut(

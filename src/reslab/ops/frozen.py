@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from reslab.errors import ReslabError
-from reslab.ops import strided, winograd
 from reslab.ops.batch_norm import activate, add_activate
 from reslab.ops.native import Kernels
 from reslab.ops.operands import Source
 from reslab.ops.plan import Plan, Unit, fit_together
-from reslab.ops.residual import convolve_activated, padded
+from reslab.ops.shortcut import padded
+from reslab.ops.unit import convolve_activated
+from reslab.ops.ways import possible_way, way_for
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,10 @@ class _FrozenUnit:
     def convolve(self, kernels: Kernels, source: Source) -> Source:
         """The source of whatever comes next."""
         conv = self.conv
-        if strided.fits(conv):
+        way = way_for(conv, source.x_NCHW)
+        if way is not None:
             assert self.packed is not None
-            z, _ = strided.convolve(kernels, source, self.packed)
-        elif self.packed is not None and winograd.fits(conv, source.x_NCHW):
-            z, _ = winograd.convolve(kernels, source, self.packed)
+            z, _ = way.convolve(kernels, source, self.packed)
         else:
             _, z = convolve_activated(kernels, conv, source)
         return Source(z, self.affine_2C)
@@ -78,7 +78,9 @@ class FrozenBlock(nn.Module):
         elif plan.identity:
             other = Source(x_NCHW)
         elif plan.padded:
-            other = Source(padded(x_NCHW, plan.padded, last.x_NCHW.shape[1]))
+            new = last.x_NCHW.shape[1] - x_NCHW.shape[1]
+            passed = padded(x_NCHW, plan.padded, new)
+            other = Source(passed.contiguous(memory_format=torch.channels_last))
         else:
             return activate(kernels, last.x_NCHW, last.affine_2C)
         return add_activate(kernels, last.x_NCHW, last.affine_2C, other.x_NCHW, other.affine_2C)
@@ -91,9 +93,6 @@ def _freeze(kernels: Kernels, unit: Unit) -> _FrozenUnit:
     assert norm.running_var is not None
     scale_C = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     shift_C = norm.bias.double() - norm.running_mean.double() * scale_C
-    packed = None
-    if strided.fits(conv):
-        packed = strided.pack(conv.weight)
-    elif winograd.suits(conv):
-        packed = winograd.pack(kernels, conv.weight)
+    way = possible_way(conv)
+    packed = None if way is None else way.pack(kernels, conv.weight)
     return _FrozenUnit(conv, packed, torch.stack([scale_C, shift_C]).float())

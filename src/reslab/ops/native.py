@@ -13,11 +13,10 @@ import functools
 import hashlib
 import os
 import platform
-import shlex
-import shutil
-import subprocess
+import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from reslab.errors import ReslabError, StorageError
 from reslab.folders import cache_folder
+from reslab.ops.compiler import BuildError, build_by_any, find_compilers, no_compiler
+from reslab.writing import write_atomically
 
 _SOURCES = Path(__file__).parent / "kernels"
 _FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
 _COMPILERS = ("c++", "g++", "clang++")
+
+# What libraries are called that are kept, or were half written, and how long one may lie without
+# being loaded.
+_NAME = re.compile(r"\.?[0-9a-f]{16}\.so(\..+\.tmp)?")
+_UNUSED_SECONDS = 30 * 24 * 3600
 
 # By the instruction sets that torch names; both have fused multiplication and addition.
 _LEVELS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
@@ -37,8 +44,6 @@ _LEVELS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
 # Values of oneDNN's cap that forbid what a level needs.
 _BELOW_AVX2 = {"SSE41", "AVX"}
 _BELOW_AVX512 = {*_BELOW_AVX2, "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"}
-
-_BUILD_SECONDS = 300
 
 # The arguments of each function: p pointer, l whole number of 64 bits, i of 32, d double.
 _TYPES = {"p": ctypes.c_void_p, "l": ctypes.c_int64, "i": ctypes.c_int, "d": ctypes.c_double}
@@ -63,6 +68,10 @@ _SIGNATURES = {
 }
 
 
+# What a function gives: how it ended, as simd.h has it.
+_DONE, _NO_MEMORY = 0, 1
+
+
 @dataclass(frozen=True)
 class Kernels:
     """The functions of the loaded library.
@@ -70,21 +79,30 @@ class Kernels:
     Attributes:
         lanes: numbers in a vector; channels must be a multiple of it.
         level: the instruction set that they were built for, in the compiler's terms.
+        compiler: its name and version.
     """
 
     library: ctypes.CDLL
     lanes: int
     level: str
+    compiler: str
 
     def call(self, name: str, *arguments: Tensor | int | float | None) -> None:
         """Call a function of ops/kernels by its name without the prefix.
 
         Tensors are passed as the addresses of their first numbers: the caller answers for their
         layout and types.
+
+        Raises:
+            MemoryError: where there was too little memory for what it keeps meanwhile.
         """
-        getattr(self.library, f"reslab_{name}")(
+        ending = getattr(self.library, f"reslab_{name}")(
             *[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
         )
+        if ending == _NO_MEMORY:
+            raise MemoryError(f"there is too little memory for the kernel {name}")
+        if ending != _DONE:
+            raise ReslabError(f"the kernel {name} failed")
 
 
 # Numbers that are worth a thread: waking one takes as long as a few thousand of them.
@@ -155,59 +173,47 @@ def onednn_cap(environ: Mapping[str, str]) -> str:
 
 
 def kernels_obstacle(environ: Mapping[str, str] | None = None) -> str:
-    """Why ``find_kernels`` would find none, as far as can be said without building; else empty."""
+    """Why ``find_kernels`` would find none, or did; empty where only building can tell."""
     environ = os.environ if environ is None else environ
     level = _usable_level(environ)
     if isinstance(level, Found):
         return level.reason
+    named = environ.get("CXX", "")
+    if (level, named) in _FAILED:
+        return _FAILED[level, named]
     with contextlib.suppress(OSError, RuntimeError):
         if _kept(_flags(level)).is_file():
             return ""
-    named = environ.get("CXX", "")
-    return "" if _compiler(named) else _no_compiler(named)
+    return "" if find_compilers(named, _COMPILERS) else no_compiler(named, _COMPILERS)
+
+
+# Of this process: why the kernels of a level could not be built by the compiler of that name.
+_FAILED: dict[tuple[str, str], str] = {}
 
 
 @functools.cache
 def _load(level: str, named: str) -> Found:
     flags = _flags(level)
-    compiler = _compiler(named)
     try:
-        library = _open_built(flags)
-        if library is None:
-            if not compiler:
-                return Found(None, _no_compiler(named))
-            library = _build(compiler, flags)
+        library = _open_built(flags) or _build(named, flags)
         for name, signature in _SIGNATURES.items():
             function = getattr(library, f"reslab_{name}")
             function.argtypes = [_TYPES[letter] for letter in signature]
-            function.restype = None
-    except subprocess.CalledProcessError as error:
-        said = [line for line in error.stderr.splitlines() if "error" in line]
-        what = said[0].strip() if said else f"exit {error.returncode}"
-        return Found(None, f"{compiler[0]} could not build the kernels: {what}")
-    except (OSError, RuntimeError, AttributeError, subprocess.SubprocessError) as error:
-        return Found(None, f"the kernels could not be built or loaded: {error}")
-    return Found(Kernels(library, library.reslab_lanes(), level), f"built for {level}")
+            function.restype = ctypes.c_int
+        library.reslab_compiler.restype = ctypes.c_char_p
+        compiler = library.reslab_compiler().decode(errors="replace").strip()
+    except BuildError as error:
+        _FAILED[level, named] = str(error)
+    except (OSError, RuntimeError, AttributeError) as error:
+        _FAILED[level, named] = f"the kernels could not be built or loaded: {error}"
+    else:
+        kernels = Kernels(library, library.reslab_lanes(), level, compiler)
+        return Found(kernels, f"built for {level} by {compiler}")
+    return Found(None, _FAILED[level, named])
 
 
 def _flags(level: str) -> tuple[str, ...]:
     return (*_FLAGS, f"-march={level}")
-
-
-def _compiler(named: str) -> list[str]:
-    """The command that compiles, or nothing; ``named`` as ``CXX`` has it, with its own options."""
-    try:
-        wanted = shlex.split(named)
-    except ValueError:
-        return []
-    if wanted:
-        return wanted if shutil.which(wanted[0]) else []
-    return [path for path in map(shutil.which, _COMPILERS) if path][:1]
-
-
-def _no_compiler(named: str) -> str:
-    looked = named or " or ".join(_COMPILERS)
-    return f"there is no C++ compiler ({looked}) to build the kernels with"
 
 
 def _kept(flags: tuple[str, ...]) -> Path:
@@ -215,51 +221,52 @@ def _kept(flags: tuple[str, ...]) -> Path:
     digest = hashlib.sha256(" ".join((*flags, platform.machine())).encode())
     for path in sorted([*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h")]):
         digest.update(path.name.encode() + path.read_bytes())
-    return cache_folder("kernels") / f"{digest.hexdigest()[:16]}.so"
+    return cache_folder("kernels") / f"{digest.hexdigest()[:16]}.so"  # as ``_NAME`` has it
 
 
 def _open_built(flags: tuple[str, ...]) -> ctypes.CDLL | None:
     """The library that was built before, which needs no compiler any more; None: there is none."""
     try:
-        return ctypes.CDLL(str(_kept(flags)))
+        library = ctypes.CDLL(str(_kept(flags)))
     except (OSError, RuntimeError):
         # Not there, damaged, or no folder to look into: it is built anew.
         return None
+    with contextlib.suppress(OSError):
+        os.utime(_kept(flags))  # used, see ``_remove_unused``
+    return library
 
 
-def _build(compiler: Sequence[str], flags: tuple[str, ...]) -> ctypes.CDLL:
-    """Compile, and keep the library whole or not at all; where it cannot be kept it still loads."""
-    sources = [str(path) for path in sorted(_SOURCES.glob("*.cpp"))]
+def _build(named: str, flags: tuple[str, ...]) -> ctypes.CDLL:
+    """Compile, and keep the library whole or not at all; where it cannot be kept it still loads.
+
+    Raises:
+        BuildError: where no compiler makes one.
+    """
+    compilers = find_compilers(named, _COMPILERS)
+    if not compilers:
+        raise BuildError(no_compiler(named, _COMPILERS))
+    sources = sorted(_SOURCES.glob("*.cpp"))
     with tempfile.TemporaryDirectory(prefix="reslab-kernels-") as folder:
         made = Path(folder) / "kernels.so"
-        subprocess.run(
-            [*compiler, *flags, *sources, "-o", str(made)],
-            check=True,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_BUILD_SECONDS,
-        )
-        with contextlib.suppress(OSError, RuntimeError):
-            return ctypes.CDLL(str(_keep(made, _kept(flags))))
+        build_by_any(compilers, flags, sources, made)
+        with contextlib.suppress(OSError, RuntimeError, StorageError):
+            kept = _kept(flags)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(kept, made.read_bytes())
+            _remove_unused(kept.parent)
+            return ctypes.CDLL(str(kept))
         # A library that is loaded needs its file no more.
         return ctypes.CDLL(str(made))
 
 
-def _keep(made: Path, kept: Path) -> Path:
-    """Copy beside the place first, and to the disk: a rename is whole, a copy may be cut off."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=".", dir=kept.parent)
-    try:
-        with os.fdopen(handle, "wb") as target:
-            target.write(made.read_bytes())
-            target.flush()
-            os.fsync(target.fileno())
-        Path(beside).replace(kept)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-    return kept
+def _remove_unused(folder: Path) -> None:
+    """Delete libraries that were built for other sources or flags and not loaded for long."""
+    long_ago = time.time() - _UNUSED_SECONDS
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError):
+                if _NAME.fullmatch(path.name) and path.stat().st_mtime < long_ago:
+                    path.unlink()
 
 
 # Off unless an engine turns it on. Of each thread its own: one may predict while another trains.

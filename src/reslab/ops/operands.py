@@ -87,12 +87,12 @@ class Backward:
         input_NCHW: the gradient before the source's norm and ReLU were applied: of a plain source
             the gradient with respect to it; of one with a norm that of the norm's output, zero
             where ReLU was; and so of one with a known ``End``.
-        weight: the gradient of the weights.
+        weight: the gradient of the weights; None where nobody wants it.
         sums_3C: where the source has a norm, the sums over all pixels of ``input_NCHW`` and of
             its product with the source's tensor, in double; where it is a block's ``End``, those
             of its products with the two z.
     """
 
     input_NCHW: Tensor | None
-    weight: Tensor
+    weight: Tensor | None
     sums_3C: Tensor

@@ -82,7 +82,8 @@ def kernels_for(
         or any(map(_is_heard, others))
     ):
         return None
-    fits = all(_fits(unit, kernels.lanes) for plan in plans for unit in plan.units)
+    units = [unit for plan in plans for unit in plan.units]
+    fits = all(is_plain(unit, kernels.lanes) and _is_training(unit.norm) for unit in units)
     return kernels if fits and fit_together(plans, x_NCHW) else None
 
 
@@ -138,15 +139,23 @@ def _after(units: Sequence[Unit], images: int, shape: Shape, least: int) -> Shap
     return shape
 
 
-def _fits(unit: Unit, lanes: int) -> bool:
+def _is_training(norm: nn.BatchNorm2d) -> bool:
+    return norm.training and norm.momentum is not None
+
+
+def is_plain(unit: Unit, lanes: int) -> bool:
+    """Whether convolution and norm are as the papers have them, and nobody listens there.
+
+    Args:
+        unit: them.
+        lanes: see ``Kernels``.
+    """
     conv, norm = unit.conv, unit.norm
     if not (
         type(conv) is nn.Conv2d
         and type(norm) is nn.BatchNorm2d
-        and norm.training
         and norm.affine
         and norm.track_running_stats
-        and norm.momentum is not None
         and conv.bias is None
         and conv.padding_mode == "zeros"
         and conv.out_channels % lanes == 0
@@ -157,13 +166,13 @@ def _fits(unit: Unit, lanes: int) -> bool:
     channels = (conv.out_channels,)
     inside = conv.in_channels // conv.groups
     of_norm = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    return _is_plain(conv.weight, (*channels, inside, *conv.kernel_size)) and all(
-        tensor is not None and _is_plain(tensor, channels) and tensor.is_contiguous()
+    return _is_as_told(conv.weight, (*channels, inside, *conv.kernel_size)) and all(
+        tensor is not None and _is_as_told(tensor, channels) and tensor.is_contiguous()
         for tensor in of_norm
     )
 
 
-def _is_plain(tensor: Tensor, shape: tuple[int, ...]) -> bool:
+def _is_as_told(tensor: Tensor, shape: tuple[int, ...]) -> bool:
     """Whether memory holds what the module says that it is: nobody put something else there."""
     return (
         tuple(tensor.shape) == shape

@@ -19,13 +19,20 @@ _CHANNELS = ((16, 32), (32, 64))
 _MIDDLE_RIGHT_LEFT = [1, 2, 0]
 
 
-def fits(conv: torch.nn.Conv2d) -> bool:
-    """Whether this is the way to compute that convolution."""
+def suits(conv: torch.nn.Conv2d) -> bool:
+    """Whether that convolution can be computed in this way."""
     return is_plain_3x3(conv, 2) and (conv.in_channels, conv.out_channels) in _CHANNELS
 
 
-def pack(weight_OI33: Tensor) -> Tensor:
-    """Weights (out, in, 3, 3) as (3, 3, in, out)."""
+def fits(conv: torch.nn.Conv2d, x_NCHW: Tensor) -> bool:
+    """Whether this is the way to compute that convolution; it is for inputs of any size."""
+    del x_NCHW
+    return suits(conv)
+
+
+def pack(kernels: Kernels, weight_OI33: Tensor) -> Tensor:
+    """Weights (out, in, 3, 3) as (3, 3, in, out), which torch does."""
+    del kernels
     return weight_OI33.permute(2, 3, 1, 0).contiguous()
 
 
@@ -68,6 +75,7 @@ def convolve_backward(
     residual_NCHW: Tensor | None = None,
     end: End | None = None,
     for_source: bool = True,
+    for_weight: bool = True,
 ) -> Backward:
     """The gradients of a convolution behind which a norm stands.
 
@@ -79,12 +87,14 @@ def convolve_backward(
         residual_NCHW: what is added to the gradient of a plain source; None: nothing.
         end: what a plain source was made of; None: it is not asked for.
         for_source: whether the source's gradient is wanted.
+        for_weight: whether that of the weights is.
     """
     x = source.x_NCHW
     to = torch.empty_like(x) if for_source else None
     sums_3I = torch.empty(3, x.shape[1], dtype=torch.float64, device="cpu")
     out_channels, in_channels = weight_OI33.shape[:2]
-    added = x.new_zeros(threads_for(x.numel()), 3, 3, in_channels, out_channels)
+    threads = threads_for(x.numel())
+    added = x.new_zeros(threads, 3, 3, in_channels, out_channels) if for_weight else None
     kernels.call(
         "stride_backward",
         gradient.norm_NCHW,
@@ -101,6 +111,8 @@ def convolve_backward(
         sums_3I,
         *_sizes(x, out_channels),
     )
+    if added is None:
+        return Backward(to, None, sums_3I)
     found_OI33 = torch.empty_like(weight_OI33)
     found_OI33.copy_(added.sum(dim=0).permute(3, 2, 0, 1))
     return Backward(to, found_OI33, sums_3I)

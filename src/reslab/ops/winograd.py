@@ -119,6 +119,8 @@ def convolve_backward(
     *,
     residual_NCHW: Tensor | None = None,
     end: End | None = None,
+    for_source: bool = True,
+    for_weight: bool = True,
 ) -> Backward:
     """The gradients of a convolution behind which a norm stands.
 
@@ -129,7 +131,10 @@ def convolve_backward(
         weight_CC33: with what.
         residual_NCHW: what is added to the gradient of a plain source; None: nothing.
         end: what a plain source was made of; None: it is not asked for.
+        for_source: whether the source's gradient is wanted; it is computed all the same.
+        for_weight: whether that of the weights is.
     """
+    del for_source
     x = source.x_NCHW
     to = torch.empty_like(x)
     channels = x.shape[1]
@@ -138,7 +143,7 @@ def convolve_backward(
     before = (None, None) if end is None else (end.z_NCHW, end.shortcut_NCHW)
     weights_PCC = pack(kernels, weight_CC33, backward=True)
     if channels in _FEW_CHANNELS:
-        added = x.new_zeros(threads, PLANES, channels, channels)
+        added = x.new_zeros(threads, PLANES, channels, channels) if for_weight else None
         kernels.call(
             "convolve_backward",
             gradient.norm_NCHW,
@@ -155,13 +160,16 @@ def convolve_backward(
             sums_3C,
             *_sizes(x),
         )
+        if added is None:
+            return Backward(to, None, sums_3C)
         return Backward(to, _unpack_weights(kernels, added, weight_CC33), sums_3C)
     parts = []
     total: Tensor | None = None
     for part in _parts(x):
         sums, sizes = torch.empty_like(sums_3C), _sizes(x[part])
-        planes_PTC, for_input_PTC, for_weights_PTC = (_tiles(x[part]) for _ in range(3))
-        step = planes_PTC.stride(0)
+        for_input_PTC = _tiles(x[part])
+        for_weights_PTC = _tiles(x[part]) if for_weight else None
+        step = for_input_PTC.stride(0)
         kernels.call(
             "pack_gradient",
             gradient[part].norm_NCHW,
@@ -172,11 +180,13 @@ def convolve_backward(
             step,
             *sizes,
         )
-        kernels.call(
-            "pack_source", x[part], source.scale_C, source.shift_C, planes_PTC, step, *sizes
-        )
-        added = torch.bmm(for_weights_PTC.transpose(1, 2), planes_PTC)
-        total = added if total is None else total.add_(added)
+        if for_weights_PTC is not None:
+            planes_PTC = _tiles(x[part])
+            kernels.call(
+                "pack_source", x[part], source.scale_C, source.shift_C, planes_PTC, step, *sizes
+            )
+            added = torch.bmm(for_weights_PTC.transpose(1, 2), planes_PTC)
+            total = added if total is None else total.add_(added)
         products_PTC = torch.bmm(for_input_PTC, weights_PCC)
         kernels.call(
             "unpack_gradient",
@@ -191,8 +201,9 @@ def convolve_backward(
             *sizes,
         )
         parts.append(sums)
-    assert total is not None
-    weight_gradient = _unpack_weights(kernels, total[None], weight_CC33)
+    weight_gradient = None
+    if total is not None:
+        weight_gradient = _unpack_weights(kernels, total[None], weight_CC33)
     return Backward(to, weight_gradient, torch.stack(parts).sum(dim=0))
 
 

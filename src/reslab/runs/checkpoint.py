@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from reslab.errors import UserError
-from reslab.runs.files import cannot_write, write_parts
+from reslab.writing import cannot_write, write_parts
 
 # The entry of the file's metadata that holds what is no tensor.
 _FACTS = "reslab-checkpoint"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reslab.engine.machine import inspect_machine
+from reslab.ops.native import active_kernels
 
 PACKAGES = (
     "reslab",
@@ -31,8 +32,9 @@ _OF_MACHINE = ("cpu", "capability", "cuda")
 
 
 def describe_environment() -> dict[str, Any]:
-    """What environment.json holds."""
+    """What environment.json holds; its ``kernels`` are null where this thread has torch's."""
     commit, source = source_versions()
+    kernels = active_kernels()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -42,6 +44,7 @@ def describe_environment() -> dict[str, Any]:
         "commit": commit,
         "source": source,
         "machine": asdict(inspect_machine()),
+        "kernels": kernels and {"compiler": kernels.compiler, "level": kernels.level},
     }
 
 
@@ -60,6 +63,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     pairs.append(("reslab's source", then.get("source"), now.get("source")))
     machines = then.get("machine", {}), now.get("machine", {})
     pairs += [(what, *(machine.get(what) for machine in machines)) for what in _OF_MACHINE]
+    a, b = then.get("kernels") or {}, now.get("kernels") or {}
+    named = {"compiler": "the kernels' compiler", "level": "the kernels' instruction set"}
+    pairs += [(what, a.get(key), b.get(key)) for key, what in named.items()]
     features = [machine.get("features", {}) for machine in machines]
     pairs += [(name, *(found.get(name) for found in features)) for name in sorted(features[0])]
     words = {True: "available", False: "not available"}

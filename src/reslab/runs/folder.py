@@ -14,15 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from reslab.errors import UserError
-from reslab.runs.files import (
-    append_line,
-    cannot_write,
-    is_leftover,
-    locked,
-    remove_leftovers,
-    write_atomically,
-)
+from reslab.runs.files import append_line, is_leftover, locked, remove_leftovers
 from reslab.wording import resume_command
+from reslab.writing import cannot_write, write_atomically
 
 SPEC = "run.yaml"
 ENVIRONMENT = "environment.json"

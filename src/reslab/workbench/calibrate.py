@@ -10,12 +10,13 @@ from reslab.evaluation.calibration import Calibration, calibrate
 from reslab.evaluation.canvas import to_png
 from reslab.evaluation.confidence import confidence
 from reslab.evaluation.selective import Target
-from reslab.runs.files import locked, write_atomically
+from reslab.runs.files import locked
 from reslab.runs.folder import CALIBRATION, CONFIDENCE, HISTORY
 from reslab.workbench.calibrated import FORMAT, digest_weights
 from reslab.workbench.reporting import draw_run
 from reslab.workbench.resume import prepare_again
 from reslab.workbench.run import Run, Use
+from reslab.writing import write_atomically
 
 
 def calibrate_run(

@@ -21,7 +21,7 @@ from reslab.data.catalog import open_source
 from reslab.data.source import DataSource
 from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, UserError
-from reslab.runs.files import check_space, locked, write_atomically
+from reslab.runs.files import check_space, locked
 from reslab.runs.folder import (
     FOLDS,
     SPEC,
@@ -41,6 +41,7 @@ from reslab.workbench.resume import resume
 from reslab.workbench.stopping import raise_on_signals
 from reslab.workbench.stored import has_finished, open_run
 from reslab.workbench.train import initial_model, room_needed, train
+from reslab.writing import write_atomically
 
 Tell = Callable[[str], object]
 

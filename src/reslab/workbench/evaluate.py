@@ -107,11 +107,14 @@ def evaluate_run(
     images = source.load_test() if split == "test" else _own_images(run, split, source, warnings)
     facts = run.spec.facts
     images.check_fits(facts.channels, facts.image_size, len(facts.classes))
-    # Before the test split counts as opened, so that an engine that cannot be used costs nothing.
+    # Before the test split counts as opened, so that an engine that cannot be used, or made ready
+    # for the net, costs nothing.
     sessions = [
         run.session(use, engine=engine, images=len(images), warn=warnings.append, tell=tell)
         for use in uses
     ]
+    for session in sessions:
+        session.prepare(images.pixels_NCHW)
     if split == "test":
         # Written down before anything is scored: what cannot be recorded is not looked at.
         record_opening(run, opened_by, uses, source)

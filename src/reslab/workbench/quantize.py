@@ -22,7 +22,7 @@ from reslab.inference.nncf import PACKAGES, WAYS, check_packages, quantize
 from reslab.inference.ready import Ready
 from reslab.inference.trial import time_in_turns
 from reslab.runs.environment import package_version
-from reslab.runs.files import cannot_write, locked, remove_leftovers, write_atomically
+from reslab.runs.files import locked, remove_leftovers
 from reslab.workbench.calibrated import digest_weights
 from reslab.workbench.quantized import (
     FOLDER,
@@ -37,6 +37,7 @@ from reslab.workbench.quantized import (
 from reslab.workbench.resolve import normaliser_of
 from reslab.workbench.resume import prepare_again
 from reslab.workbench.run import Run, Use
+from reslab.writing import cannot_write, write_atomically
 
 # Training images by which ranges are chosen: NNCF's own number.
 IMAGES = 300

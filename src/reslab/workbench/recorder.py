@@ -8,11 +8,11 @@ from datetime import datetime
 from torch import Tensor, nn
 
 from reslab.models.weights import weights_to_bytes
-from reslab.runs.files import write_atomically
 from reslab.runs.folder import HISTORY, LOG, RunFolder
 from reslab.runs.history import EpochRecord, format_history
 from reslab.training.observers import Forecast, NullObserver, StepRecord, describe_forecast
 from reslab.wording import loss_text
+from reslab.writing import write_atomically
 
 LOG_EVERY = 100
 

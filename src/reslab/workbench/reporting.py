@@ -18,7 +18,6 @@ from reslab.evaluation.figures import confusion, curves
 from reslab.evaluation.metrics import Metrics
 from reslab.evaluation.report import ReportData, Result, render_report
 from reslab.evaluation.tiles import WORST, Mistake, mistakes
-from reslab.runs.files import write_atomically
 from reslab.runs.folder import (
     CONFIDENCE,
     CONFUSION,
@@ -36,6 +35,7 @@ from reslab.wording import counted
 from reslab.workbench.calibrated import Found, calibration_for, read_calibration
 from reslab.workbench.evaluate import Evaluation
 from reslab.workbench.run import Run
+from reslab.writing import write_atomically
 
 
 def store_evaluation(run: Run, evaluation: Evaluation) -> None:

@@ -36,6 +36,8 @@ from reslab.workbench.run import Run, load_run
 from reslab.workbench.stored import has_finished
 from reslab.workbench.train import carry_out, initial_model, room_needed
 
+_KERNELS = "engine.kernels"
+
 
 def resume(
     path: str | Path,
@@ -76,8 +78,7 @@ def resume(
             return run
         run.folder.complete()
         checkpoint, damaged = Checkpoints(run.folder.checkpoints).load()
-        if checkpoint is not None:
-            _check_settings(checkpoint, run)
+        changed = [] if checkpoint is None else _check_settings(checkpoint, run)
         model = initial_model(spec, runtime)
         there = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
         check_space(run.path, room_needed(model, spec) - there)
@@ -91,7 +92,7 @@ def resume(
         best = None if checkpoint is None else best_in(checkpoint)
         if best is not None:
             recorder.save_best(model, best.weights)
-        warnings = [*damaged, *_note_environment(run), *_word_of_end(run)]
+        warnings = [*damaged, *changed, *_note_environment(run), *_word_of_end(run)]
         if checkpoint is None:
             warnings.append("there is no checkpoint yet: the training begins anew at step 0")
         if damaged:
@@ -137,11 +138,15 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
     )
 
 
-def _check_settings(checkpoint: Checkpoint, run: Run) -> None:
+def _check_settings(checkpoint: Checkpoint, run: Run) -> list[str]:
     """Refuse a run whose run.yaml is no longer what the checkpoint was made with.
 
     How checkpoints are kept may be changed; settings that reslab has had since then are at their
-    defaults.
+    defaults. Kernels may be changed too, since a machine may have none: what they compute is the
+    same but for rounding.
+
+    Returns:
+        A warning where they were.
 
     Raises:
         UserError: with what differs.
@@ -152,7 +157,8 @@ def _check_settings(checkpoint: Checkpoint, run: Run) -> None:
     changed = [
         f"{name} was {then.get(name)} and is {now.get(name)}"
         for name in now.keys() | then.keys()
-        if not name.startswith("checkpoint.") and then.get(name) != now.get(name)
+        if not name.startswith("checkpoint.") and name != _KERNELS
+        if then.get(name) != now.get(name)
     ]
     if changed:
         spec = quoted(run.path / SPEC)
@@ -161,6 +167,12 @@ def _check_settings(checkpoint: Checkpoint, run: Run) -> None:
             f"{', '.join(sorted(changed))}",
             remedy=f"put run.yaml back, or train anew with --config {spec}",
         )
+    if then[_KERNELS] == now[_KERNELS]:
+        return []
+    return [
+        f"{_KERNELS} was {then[_KERNELS]} and is {now[_KERNELS]}, so that its results may differ "
+        "from the uninterrupted run's in their last digits"
+    ]
 
 
 def _word_of_end(run: Run) -> list[str]:

@@ -103,8 +103,8 @@ class Run(StoredRun):
             tell: told what was measured; None: nobody.
 
         Raises:
-            UserError: for an engine that is unknown or cannot be used here, or weights that are
-                missing or damaged.
+            UserError: for an engine that is unknown or cannot be used here, a batch of no images,
+                or weights that are missing or damaged.
         """
         check_engine(engine)
         model = self.model(use)
@@ -117,7 +117,7 @@ class Run(StoredRun):
             runtime,
             engine=engine,
             images=images,
-            batch_size=batch_size or evaluation_batch(self.spec),
+            batch_size=evaluation_batch(self.spec) if batch_size is None else batch_size,
             are_logits=not embeddings,
             quantized=partial(quantized_for, self.folder, use),
             warn=warn,

@@ -16,7 +16,6 @@ from reslab.data.source import DataSource
 from reslab.models.resnet import ResNet
 from reslab.models.weights import weights_to_bytes
 from reslab.runs.environment import describe_environment
-from reslab.runs.files import cannot_write, write_atomically
 from reslab.runs.folder import (
     ENVIRONMENT,
     FEATURES,
@@ -40,6 +39,7 @@ from reslab.workbench.recorder import Recorder
 from reslab.workbench.reporting import draw_run, store_evaluation
 from reslab.workbench.resume import prepare_again
 from reslab.workbench.run import Run, Use, load_run
+from reslab.writing import cannot_write, write_atomically
 
 
 def select_features(

@@ -116,7 +116,7 @@ void look_again(const float* z, double* means, double* variances, int64_t pixels
 extern "C" {
 
 // Sums and sums of squares (2, C).
-void reslab_sum(const float* z, double* total, int64_t pixels, int channels, int threads) {
+int reslab_sum(const float* z, double* total, int64_t pixels, int channels, int threads) try {
   Sums sums(2, channels, threads);
   for_each(pixels, channels, threads, [&](auto width, int c) {
     constexpr int W = width_of<decltype(width)>;
@@ -133,13 +133,16 @@ void reslab_sum(const float* z, double* total, int64_t pixels, int channels, int
     return Work{z, {sums.mine(), channels, c}};
   });
   sums.total(total);
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 // Batch statistics from z's sums to the norm's affine form, with the running ones moved on: mean
 // and 1 / sd (2, C), scale and shift (2, C).
-void reslab_norm(const float* z, const double* sums, int64_t pixels, const float* weight, const float* bias,
-                 double eps, double momentum, float* running_mean, float* running_var,
-                 double* statistics, float* affine, int channels, int threads) {
+int reslab_norm(const float* z, const double* sums, int64_t pixels, const float* weight, const float* bias,
+                double eps, double momentum, float* running_mean, float* running_var,
+                double* statistics, float* affine, int channels, int threads) try {
   std::vector<double> means(channels), variances(channels);
   bool exact = true;
   for (int c = 0; c < channels; c++) {
@@ -159,14 +162,17 @@ void reslab_norm(const float* z, const double* sums, int64_t pixels, const float
     running_mean[c] = (float)((1 - momentum) * running_mean[c] + momentum * mean);
     running_var[c] = (float)((1 - momentum) * running_var[c] + momentum * unbiased);
   }
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 // The sums of a gradient and of its product with z to the gradients of weight and bias (2, C),
 // and to k1, k2, k3 (3, C) of dz = k1 gradient + k2 z + k3.
 // Source: Ioffe and Szegedy (arXiv 1502.03167), section 3, with z in place of its normalised form.
-void reslab_norm_backward(const double* sum, const double* sum_z, int64_t pixels,
-                          const float* weight, const double* statistics, float* gradients,
-                          float* coefficients, int channels) {
+int reslab_norm_backward(const double* sum, const double* sum_z, int64_t pixels,
+                         const float* weight, const double* statistics, float* gradients,
+                         float* coefficients, int channels) try {
   for (int c = 0; c < channels; c++) {
     const double mean = statistics[c], inverse = statistics[channels + c];
     const double dweight = (sum_z[c] - mean * sum[c]) * inverse;
@@ -177,11 +183,14 @@ void reslab_norm_backward(const double* sum, const double* sum_z, int64_t pixels
     coefficients[channels + c] = (float)k2;
     coefficients[2 * channels + c] = (float)(-k1 * sum[c] / pixels - k2 * mean);
   }
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 // ReLU(z * scale + shift).
-void reslab_activate(const float* z, const float* scale, const float* shift, float* to,
-                     int64_t pixels, int channels, int threads) {
+int reslab_activate(const float* z, const float* scale, const float* shift, float* to,
+                    int64_t pixels, int channels, int threads) try {
   for_each(pixels, channels, threads, [&](auto width, int c) {
     constexpr int W = width_of<decltype(width)>;
     struct Work {
@@ -193,12 +202,15 @@ void reslab_activate(const float* z, const float* scale, const float* shift, flo
     };
     return Work{z, to, {scale, shift, c}};
   });
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 // ReLU(z * scale + shift + x * x_scale + x_shift): a block's end. Without x_scale x as it is.
-void reslab_add_activate(const float* z, const float* scale, const float* shift, const float* x,
-                         const float* x_scale, const float* x_shift, float* to, int64_t pixels,
-                         int channels, int threads) {
+int reslab_add_activate(const float* z, const float* scale, const float* shift, const float* x,
+                        const float* x_scale, const float* x_shift, float* to, int64_t pixels,
+                        int channels, int threads) try {
   for_each(pixels, channels, threads, [&](auto width, int c) {
     constexpr int W = width_of<decltype(width)>;
     struct Work {
@@ -212,12 +224,15 @@ void reslab_add_activate(const float* z, const float* scale, const float* shift,
     };
     return Work{z, x, to, {scale, shift, c}, {x_scale, x_shift, c}};
   });
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 // The gradient before a ReLU whose output is known, with its sum and the sums of its products
 // with one or two z (3, C), of which the second may be null. May work in place.
-void reslab_mask(const float* gradient, const float* output, const float* z, const float* z2,
-                 float* to, double* total, int64_t pixels, int channels, int threads) {
+int reslab_mask(const float* gradient, const float* output, const float* z, const float* z2,
+                float* to, double* total, int64_t pixels, int channels, int threads) try {
   Sums sums(3, channels, threads);
   const auto run = [&](auto two) {
     constexpr bool TWO = decltype(two)::value;
@@ -241,11 +256,14 @@ void reslab_mask(const float* gradient, const float* output, const float* z, con
   };
   z2 ? run(std::true_type{}) : run(std::false_type{});
   sums.total(total);
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 // dz = k1 gradient + k2 z + k3.
-void reslab_norm_gradient(const float* gradient, const float* z, const float* coefficients,
-                          float* to, int64_t pixels, int channels, int threads) {
+int reslab_norm_gradient(const float* gradient, const float* z, const float* coefficients,
+                         float* to, int64_t pixels, int channels, int threads) try {
   for_each(pixels, channels, threads, [&](auto width, int c) {
     constexpr int W = width_of<decltype(width)>;
     struct Work {
@@ -260,6 +278,9 @@ void reslab_norm_gradient(const float* gradient, const float* z, const float* co
     for (int i = 0; i < W; i++) work.k1[i] = load(coefficients + c + i * LANES);
     return work;
   });
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 }  // extern "C"

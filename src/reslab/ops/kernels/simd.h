@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <vector>
 
 #define INLINE inline __attribute__((always_inline))
@@ -72,16 +73,42 @@ static INLINE void add_to(double* sums, Vec value) {
   for (int lane = 0; lane < LANES; lane++) sums[lane] += value[lane];
 }
 
-// Room for floats on a cache line's border, zeros at first.
-class Buffer {
+// Room for each thread's floats on cache lines of their own. It is made before the threads begin,
+// because an exception must not leave a parallel region; each writes zeros to its own part, so
+// that the memory lies near it.
+class Scratch {
  public:
-  explicit Buffer(size_t floats) : room_(floats + 16) {
-    const auto at = reinterpret_cast<uintptr_t>(room_.data());
-    begin_ = room_.data() + (-at & 63) / sizeof(float);
+  Scratch(int threads, size_t floats)
+      : floats_((floats + 15) / 16 * 16),
+        room_((float*)::operator new((size_t)threads * floats_ * sizeof(float), LINE)) {}
+  ~Scratch() { ::operator delete(room_, LINE); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  // This thread's, zeros at first.
+  float* mine() const {
+    float* begin = room_ + (size_t)omp_get_thread_num() * floats_;
+    std::memset(begin, 0, floats_ * sizeof(float));
+    return begin;
   }
-  float* at(size_t index) { return begin_ + index; }
 
  private:
-  std::vector<float> room_;
-  float* begin_;
+  static constexpr std::align_val_t LINE{64};
+  size_t floats_;
+  float* room_;
 };
+
+// How a call ended, which ops/native.py knows too.
+enum Ending : int { DONE, NO_MEMORY, FAILED };
+
+// For the exception that was just caught, which would end the process if it went on into whoever
+// called.
+inline int ending_of_exception() noexcept {
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    return NO_MEMORY;
+  } catch (...) {
+    return FAILED;
+  }
+}

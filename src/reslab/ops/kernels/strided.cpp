@@ -68,23 +68,25 @@ struct Strided {
   void forward(const Source& source, const float* weights, float* z, double* total,
                int threads) const {
     Sums sums(2, OUT, threads);
+    const Scratch scratch(threads, input_floats() + output_line);
 #pragma omp parallel num_threads(threads)
     {
-      Buffer input(input_floats()), line(output_line);
+      float* input = scratch.mine();
+      float* line = input + input_floats();
       const Share share(shape.images);
       for (int64_t image = share.first; image < share.last; image++) {
-        read_input(source, image, input.at(0));
+        read_input(source, image, input);
         for (int y = 0; y < shape.down(); y++) {
           for (int n = 0; n < OUT; n += COLUMNS * LANES)
             for (int x = 0; x < columns; x += ROWS)
               multiply_block<ROWS, COLUMNS, 2 * IN, 1, OUT, OUT, false>(
-                  input.at(2 * y * input_line + 2 * x * IN), weights + n, line.at(x * OUT + n),
+                  input + 2 * y * input_line + 2 * x * IN, weights + n, line + x * OUT + n,
                   3 * IN, {3, input_line, LINE});
           float* to = z + (image * shape.down() + y) * shape.across() * OUT;
           for (int c = 0; c < OUT; c += LANES) {
             Vec sum{}, sum_squares{};
             for (int x = 0; x < shape.across(); x++) {
-              const Vec value = load(line.at(x * OUT + c));
+              const Vec value = load(line + x * OUT + c);
               store(to + x * OUT + c, value);
               sum += value;
               sum_squares += value * value;
@@ -120,33 +122,36 @@ struct Strided {
   void backward(const Gradient& gradient, const Finish& finish, const float* weights,
                 float* weight_sums, double* total, int threads) const {
     Sums sums(Finish::SUMS, IN, threads);
+    const Scratch scratch(threads, input_floats() + output_floats() + input_line);
 #pragma omp parallel num_threads(threads)
     {
-      Buffer input(input_floats()), output(output_floats()), line(input_line);
-      float* added = weight_sums + (int64_t)omp_get_thread_num() * 3 * LINE;
+      float* input = scratch.mine();
+      float* output = input + input_floats();
+      float* line = output + output_floats();
+      float* added = weight_sums ? weight_sums + (int64_t)omp_get_thread_num() * 3 * LINE : nullptr;
       const Share share(shape.images);
       for (int64_t image = share.first; image < share.last; image++) {
-        read_input(finish.source, image, input.at(0));
-        read_gradient(gradient, image, output.at(0));
-        for (int row = 0; row < 3; row++)
+        if (added) read_input(finish.source, image, input);
+        read_gradient(gradient, image, output);
+        for (int row = 0; added && row < 3; row++)
           for (int n = 0; n < OUT; n += COLUMNS * LANES)
             for (int m = 0; m < 3 * IN; m += ROWS)
               multiply_block<ROWS, COLUMNS, 1, 2 * IN, OUT, OUT, true>(
-                  input.at(row * input_line + m), output.at(n), added + row * LINE + m * OUT + n,
+                  input + row * input_line + m, output + n, added + row * LINE + m * OUT + n,
                   shape.across(), {shape.down(), 2 * input_line, output_line});
         if (!finish.to) continue;
         for (int row = 0; row < shape.height; row++) {
-          const float* from = output.at(row / 2 * output_line);
+          const float* from = output + row / 2 * output_line;
           if (row % 2)
-            spread(from, weights + 2 * LINE, 2, -2 * LINE, line.at(0));
+            spread(from, weights + 2 * LINE, 2, -2 * LINE, line);
           else
-            spread(from, weights + LINE, 1, 0, line.at(0));
+            spread(from, weights + LINE, 1, 0, line);
           const int64_t begin = (image * shape.height + row) * shape.width * IN;
           for (int c = 0; c < IN; c += LANES) {
             Vec found[Finish::SUMS] = {};
             finish.writer(c, found, [&](auto write) FLAT {
               for (int x = 0; x < shape.width; x++)
-                write(begin + x * IN + c, load(line.at(x * IN + c)));
+                write(begin + x * IN + c, load(line + x * IN + c));
             });
             for (int kind = 0; kind < Finish::SUMS; kind++)
               add_to(sums.mine() + kind * IN + c, found[kind]);
@@ -164,23 +169,27 @@ extern "C" {
 
 // z = w * source at stride 2, with z's sums and sums of squares (2, OUT). Weights come as (row,
 // column, in, out).
-void reslab_stride(const float* x, const float* scale, const float* shift, const float* weights,
-                   float* z, double* sums, int64_t images, int height, int width, int in, int out,
-                   int threads) {
+int reslab_stride(const float* x, const float* scale, const float* shift, const float* weights,
+                  float* z, double* sums, int64_t images, int height, int width, int in, int out,
+                  int threads) try {
   const Shape shape{images, height, width};
   const Source source{x, scale, shift};
   if (in == 16 && out == 32) Strided<16, 32>(shape).forward(source, weights, z, sums, threads);
   if (in == 32 && out == 64) Strided<32, 64>(shape).forward(source, weights, z, sums, threads);
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
-// The gradients of source, unless `to` is null, and weights, as sums (threads, row, column, in,
-// out) that are added to. Weights come as (row, tap, out, in), the taps as in `spread`.
-void reslab_stride_backward(const float* gradient, const float* z, const float* coefficients,
-                            const float* x, const float* scale, const float* shift,
-                            const float* residual, const float* before,
-                            const float* shortcut, const float* weights, float* to,
-                            float* weight_sums, double* sums, int64_t images, int height,
-                            int width, int in, int out, int threads) {
+// The gradients of source and weights, unless `to` or `weight_sums` is null; the latter as sums
+// (threads, row, column, in, out) that are added to. Weights come as (row, tap, out, in), the taps
+// as in `spread`.
+int reslab_stride_backward(const float* gradient, const float* z, const float* coefficients,
+                           const float* x, const float* scale, const float* shift,
+                           const float* residual, const float* before,
+                           const float* shortcut, const float* weights, float* to,
+                           float* weight_sums, double* sums, int64_t images, int height,
+                           int width, int in, int out, int threads) try {
   const Shape shape{images, height, width};
   const Gradient from{gradient, z, coefficients};
   const Finish finish{{x, scale, shift}, residual, before, shortcut, to};
@@ -188,6 +197,9 @@ void reslab_stride_backward(const float* gradient, const float* z, const float* 
     Strided<16, 32>(shape).backward(from, finish, weights, weight_sums, sums, threads);
   if (in == 32 && out == 64)
     Strided<32, 64>(shape).backward(from, finish, weights, weight_sums, sums, threads);
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
 
 }  // extern "C"
