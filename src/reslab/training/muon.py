@@ -1,6 +1,6 @@
 """Muon: steps of momentum in which all directions count alike, for the kernels of convolutions.
 
-Shape suffixes: ``B`` matrices of a batch, ``M`` their rows and ``N`` their columns.
+Shape suffixes: ``B`` matrices of a batch, ``M`` rows and ``N`` columns, of which M is the fewer.
 
 Source: Jordan et al., *Muon: An optimizer for hidden layers in neural networks* (2024,
 https://kellerjordan.github.io/posts/muon), and for kernels of a constant norm Jordan's airbench
@@ -11,7 +11,7 @@ docs/decisions/0019-muon.md.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -23,29 +23,44 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ROUNDS = 5
 
 
-def orthogonalise(matrices_BMN: Tensor) -> Tensor:
+def orthogonalise(matrices_MN: Sequence[Tensor]) -> list[Tensor]:
     """Matrices with the singular vectors of those given, and singular values of about 1.
 
     By the Newton-Schulz iteration, which is nothing but matrix products. All of its rounds are
-    polynomials of the matrix times its transpose, so that only the first and the last product
-    have the longer side. What has no direction, a matrix of zeros, stays as it is.
+    polynomials of a matrix times its transpose, so that only the first and the last product have
+    the longer side, and matrices whose shorter sides agree go through them together. What has no
+    direction, a matrix of zeros, stays as it is.
 
     Args:
-        matrices_BMN: of any scale.
+        matrices_MN: of any scale and shapes.
     """
-    is_wide = matrices_BMN.shape[1] <= matrices_BMN.shape[2]
-    wide_BMN = matrices_BMN if is_wide else matrices_BMN.mT
-    norm_B11 = torch.linalg.matrix_norm(wide_BMN, keepdim=True)
-    wide_BMN = wide_BMN / norm_B11.clamp(min=torch.finfo(norm_B11.dtype).tiny)
-    gram_BMM = wide_BMN @ wide_BMN.mT
-    identity_MM = torch.eye(len(gram_BMM[0]), dtype=gram_BMM.dtype, device=gram_BMM.device)
-    all_BMM = identity_MM.expand_as(gram_BMM)
-    for _ in range(_ROUNDS):
-        round_BMM = torch.baddbmm(_A * identity_MM + _B * gram_BMM, gram_BMM, gram_BMM, alpha=_C)
-        all_BMM = round_BMM @ all_BMM
-        gram_BMM = round_BMM @ gram_BMM @ round_BMM
-    found_BMN: Tensor = all_BMM @ wide_BMN
-    return found_BMN if is_wide else found_BMN.mT
+    wide = [m if m.shape[0] <= m.shape[1] else m.mT for m in matrices_MN]
+    tiny = torch.finfo(torch.float32).tiny
+    norms = [norm.clamp(min=tiny) for norm in torch._foreach_norm(wide)]
+    wide = list(torch._foreach_div(wide, norms))
+    alike: dict[int, list[int]] = defaultdict(list)
+    for i, matrix in enumerate(wide):
+        alike[len(matrix)].append(i)
+    found = list(wide)
+    for numbers in alike.values():
+        factors_BMM = _iterate(torch.stack([wide[i] @ wide[i].mT for i in numbers]))
+        for i, factor_MM in zip(numbers, factors_BMM, strict=True):
+            found[i] = factor_MM @ wide[i]
+    return [f if f.shape == m.shape else f.mT for f, m in zip(found, matrices_MN, strict=True)]
+
+
+def _iterate(gram_BMM: Tensor) -> Tensor:
+    """What matrices are to be multiplied by, of which these are the products with themselves."""
+    identity_MM = torch.eye(gram_BMM.shape[1], dtype=gram_BMM.dtype, device=gram_BMM.device)
+    all_BMM: Tensor | None = None
+    for left in reversed(range(_ROUNDS)):
+        linear_BMM = torch.add(_A * identity_MM, gram_BMM, alpha=_B)
+        round_BMM = torch.baddbmm(linear_BMM, gram_BMM, gram_BMM, alpha=_C)
+        all_BMM = round_BMM if all_BMM is None else round_BMM @ all_BMM
+        if left:
+            gram_BMM = round_BMM @ gram_BMM @ round_BMM
+    assert all_BMM is not None
+    return all_BMM
 
 
 class Muon(optim.Optimizer):
@@ -114,14 +129,12 @@ def is_kernel(parameter: nn.Parameter) -> bool:
 
 def _turn(kernels: list[Tensor], updates: list[Tensor], rate: float) -> None:
     """Move kernels by ``rate`` of their norm, which stays what it is."""
-    alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
-    for kernel, update in zip(kernels, updates, strict=True):
-        alike[len(kernel), kernel[0].numel()].append((kernel, update))
-    for (rows, columns), pairs in alike.items():
-        steps_BMN = orthogonalise(torch.stack([update.flatten(1) for _, update in pairs]))
-        # Of this norm is a matrix whose singular values are all 1.
-        full = min(rows, columns) ** 0.5
-        for (kernel, _), step_MN in zip(pairs, steps_BMN, strict=True):
-            norm = kernel.norm()
-            kernel.sub_(step_MN.view(kernel.shape) * (norm * (rate / full)))
-            kernel.mul_(norm / kernel.norm().clamp(min=torch.finfo(norm.dtype).tiny))
+    norms = torch._foreach_norm(kernels)
+    steps_MN = orthogonalise([update.flatten(1) for update in updates])
+    # Of the root of their rank is the norm of matrices whose singular values are all 1.
+    shares = [norm * (-rate / min(s.shape) ** 0.5) for norm, s in zip(norms, steps_MN, strict=True)]
+    steps = [s.view(kernel.shape) for s, kernel in zip(steps_MN, kernels, strict=True)]
+    torch._foreach_addcmul_(kernels, steps, shares)
+    tiny = torch.finfo(torch.float32).tiny
+    moved = [norm.clamp(min=tiny) for norm in torch._foreach_norm(kernels)]
+    torch._foreach_mul_(kernels, list(torch._foreach_div(norms, moved)))
