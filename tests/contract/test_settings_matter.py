@@ -94,7 +94,10 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "training.cutmix": ((), "1.0"),
     "training.ema": ((), "0.9"),
     "training.class_weights": ((), "[9,1,1,1,1,1,1,1,1,1]"),
-    "training.patience": (("training.epochs=4", "training.lr=1e-7"), "1"),
+    "training.patience": (
+        ("training.epochs=4", "training.lr=1e-7", "training.optimizer=sgd"),
+        "1",
+    ),
     "training.min_delta": (
         ("training.epochs=4", "training.patience=1", "engine.kernels=torch"),
         "0.9",

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from reslab.errors import UserError
 from reslab.spec.faults import describe_faults, leaves, sections
-from reslab.spec.optimizers import SGD, Adam, AdamW
+from reslab.spec.optimizers import SGD, Adam, AdamW, Muon
 from reslab.spec.run import AugmentSpec, DataSpec, RunSpec
 from reslab.spec.text import build, merge, nest
 
@@ -23,7 +23,7 @@ WRONG = {
     "training.lr": (float("nan"), "a finite number"),
     "training.weight_decay": ("much", "a number"),
     "training.label_smoothing": (1, "less than 1"),
-    "training.optimizer": ({"kind": "lion"}, "kind sgd, adam, adamw"),
+    "training.optimizer": ({"kind": "lion"}, "kind sgd, adam, adamw, muon"),
     "engine.device": ("gpu", "auto, cpu, cuda or mps"),
     "engine.compile": (1, "true or false"),
     "seeds.order": (True, "a whole number"),
@@ -80,7 +80,7 @@ def test_leaves_take_a_prefix():
 def test_sections_of_an_annotation():
     fields = {**RunSpec.model_fields, **RunSpec().training.__class__.model_fields}
     assert sections(fields["data"].annotation) == [DataSpec]
-    assert sections(fields["optimizer"].annotation) == [SGD, Adam, AdamW]
+    assert sections(fields["optimizer"].annotation) == [SGD, Adam, AdamW, Muon]
     assert sections(fields["lr"].annotation) == []
     assert sections(DataSpec | None) == [DataSpec]
 

@@ -74,7 +74,8 @@ DOCUMENTS = section(
         lr=AUTO | POSITIVE,
         optimizer=kind("sgd", momentum=FRACTION, nesterov=st.booleans())
         | kind("adam", **BETAS)
-        | kind("adamw", **BETAS),
+        | kind("adamw", **BETAS)
+        | kind("muon", momentum=FRACTION, nesterov=st.booleans(), sgd_lr=POSITIVE),
         weight_decay=st.floats(0, allow_infinity=False),
         decay_norm_and_bias=st.booleans(),
         schedule=kind("constant", warmup_epochs=WARMUP)
@@ -341,7 +342,7 @@ def test_merge_takes_a_bare_name_for_a_kind():
     assert spec.training.optimizer == RunSpec().training.optimizer
     # The name that stands already changes nothing.
     tuned = merge(base, parse_override("training.optimizer.momentum=0.5"))
-    assert merge(tuned, parse_override("training.optimizer=sgd")) == tuned
+    assert merge(tuned, parse_override("training.optimizer=muon")) == tuned
     # Where there are no kinds, a name is a value like any other.
     assert merge({"data": {"name": "x"}}, {"data": "y"}) == {"data": "y"}
 

@@ -95,7 +95,9 @@ def test_a_run_that_the_store_no_longer_knows_is_begun_anew(
 def test_a_failed_training_is_failed(
     mlflow_store: str, tiny_source: reslab.ArraySource, tmp_path: Path
 ) -> None:
-    spec = reslab.recipe(training={"epochs": 2, "lr": 1e30, "schedule": {"kind": "constant"}})
+    spec = reslab.recipe(
+        training={"epochs": 2, "lr": 1e30, "optimizer": "sgd", "schedule": {"kind": "constant"}}
+    )
     with pytest.raises(TrainingDiverged):
         reslab.train(
             spec, data=tiny_source, out=tmp_path / "run", observers=[reslab.tracker("mlflow")]

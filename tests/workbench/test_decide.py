@@ -8,6 +8,7 @@ import pytest
 from reslab.catalog.datasets import DATASETS
 from reslab.engine.need import StepNeed
 from reslab.errors import UserError
+from reslab.spec.optimizers import SGD
 from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, ModelSpec, TrainingSpec
 from reslab.workbench.decide import (
     choose_engine,
@@ -94,7 +95,9 @@ def test_augmentation_that_cannot_be_is_refused(augment: AugmentSpec, text: str)
 
 def test_training_as_numbers() -> None:
     decided = decide_training(TrainingSpec(), 55_000, 5000)
-    assert decided == {"epochs": 8, "batch_size": 256, "lr": pytest.approx(0.4)}
+    assert decided == {"epochs": 8, "batch_size": 256, "lr": 0.05}
+    by_sgd = decide_training(TrainingSpec(optimizer=SGD()), 55_000, 5000)
+    assert by_sgd == {"epochs": 8, "batch_size": 256, "lr": pytest.approx(0.4)}
     asked = TrainingSpec(epochs=3, batch_size=7, lr=0.5)
     assert decide_training(asked, 55_000, 5000) == {"epochs": 3, "batch_size": 7, "lr": 0.5}
     with pytest.raises(UserError, match=r"larger than the 5 training images"):

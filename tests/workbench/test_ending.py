@@ -101,7 +101,9 @@ def test_ctrl_c_in_the_ending(
 
 
 def test_a_training_that_fails(tiny_source: reslab.ArraySource, tmp_path: Path) -> None:
-    spec = reslab.recipe(training={"epochs": 2, "lr": 1e30, "schedule": {"kind": "constant"}})
+    spec = reslab.recipe(
+        training={"epochs": 2, "lr": 1e30, "optimizer": "sgd", "schedule": {"kind": "constant"}}
+    )
     told = Told()
     with pytest.raises(TrainingDiverged):
         reslab.train(spec, data=tiny_source, out=tmp_path / "run", observers=[told])

@@ -165,7 +165,9 @@ def test_no_value_brings_a_traceback(own: reslab.Run, name: str, value: object) 
 
 def test_what_is_whole_and_no_model_is_told_when_it_is_used(own: reslab.Run) -> None:
     pytest.importorskip("openvino")
-    with pytest.raises(UserError, match=r"openvino-int8 could not be made ready: .*reslab quantize"):
+    with pytest.raises(
+        UserError, match=r"openvino-int8 could not be made ready: .*reslab quantize"
+    ):
         own.predict(PIXELS, engine="openvino-int8")
 
 

@@ -40,7 +40,8 @@ def test_a_resolved_run_resolves_to_itself() -> None:
 def test_rules_by_the_number_of_images(
     images: int, validation: int, batch_size: int, epochs: int
 ) -> None:
-    run = resolve(RunSpec(), source(images, size=2)).run
+    spec = reslab.recipe(training={"optimizer": "sgd"})
+    run = resolve(spec, source(images, size=2)).run
     assert run.data.validation == validation == run.facts.val_images
     assert run.training.batch_size == batch_size
     assert run.training.epochs == epochs
@@ -50,9 +51,10 @@ def test_rules_by_the_number_of_images(
     assert run.total_steps == epochs * run.facts.steps_per_epoch
 
 
-def test_adam_has_a_rate_of_its_own() -> None:
-    run = resolve(reslab.recipe(training={"optimizer": "adam"})).run
-    assert run.training.lr == 0.001
+@pytest.mark.parametrize(("optimizer", "lr"), [("adam", 0.001), ("adamw", 0.001), ("muon", 0.05)])
+def test_others_have_a_rate_of_their_own(optimizer: str, lr: float) -> None:
+    run = resolve(reslab.recipe(training={"optimizer": optimizer})).run
+    assert run.training.lr == lr
 
 
 def test_a_fraction_for_validation() -> None:

@@ -118,7 +118,9 @@ def test_without_validation_best_is_last(tiny_source: reslab.ArraySource, tmp_pa
 
 
 def test_divergence_is_told_and_kept(tiny_source: reslab.ArraySource, tmp_path: Path) -> None:
-    spec = reslab.recipe(training={"epochs": 2, "lr": 1e30, "schedule": {"kind": "constant"}})
+    spec = reslab.recipe(
+        training={"epochs": 2, "lr": 1e30, "optimizer": "sgd", "schedule": {"kind": "constant"}}
+    )
     with pytest.raises(TrainingDiverged, match="loss became"):
         reslab.train(spec, data=tiny_source, out=tmp_path / "run")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -129,7 +131,7 @@ def test_divergence_is_told_and_kept(tiny_source: reslab.ArraySource, tmp_path: 
 def test_a_net_broken_by_the_very_last_update_is_told(
     tiny_source: reslab.ArraySource, tmp_path: Path
 ) -> None:
-    spec = reslab.recipe(training={"epochs": 1, "batch_size": 108, "lr": 1e38})
+    spec = reslab.recipe(training={"epochs": 1, "batch_size": 108, "lr": 1e38, "optimizer": "sgd"})
     with pytest.raises(TrainingDiverged, match="validation loss became nan"):
         reslab.train(spec, data=tiny_source, out=tmp_path / "run")
 
@@ -138,7 +140,8 @@ def test_without_validation_the_test_tells_a_broken_net(
     tiny_source: reslab.ArraySource, tmp_path: Path
 ) -> None:
     spec = reslab.recipe(
-        training={"epochs": 1, "batch_size": 120, "lr": 1e38}, data={"validation": 0}
+        training={"epochs": 1, "batch_size": 120, "lr": 1e38, "optimizer": "sgd"},
+        data={"validation": 0},
     )
     with pytest.raises(TrainingDiverged, match="give a loss of nan"):
         reslab.train(spec, data=tiny_source, out=tmp_path / "run")
@@ -242,7 +245,12 @@ def test_steps_that_were_left_out_are_counted_where_training_fails(
     tiny_source: reslab.ArraySource, tmp_path: Path
 ) -> None:
     spec = reslab.recipe(
-        training={"lr": 1e30, "schedule": {"kind": "constant"}, "non_finite": "skip"}
+        training={
+            "lr": 1e30,
+            "optimizer": "sgd",
+            "schedule": {"kind": "constant"},
+            "non_finite": "skip",
+        }
     )
     with pytest.raises(TrainingDiverged):
         reslab.train(spec, data=tiny_source, out=tmp_path / "run")

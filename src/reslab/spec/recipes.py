@@ -35,7 +35,7 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         name="fast",
         summary="high accuracy in few epochs, adapted to the number of images; the default",
-        source="reslab, tuned on the validation split of Fashion-MNIST",
+        source="reslab, tuned on validation images of Fashion-MNIST",
     ),
     Recipe(
         name="mnist-basic",

@@ -16,7 +16,7 @@ from reslab.catalog.datasets import DATASETS
 from reslab.catalog.names import check_name
 from reslab.catalog.nets import NETS, Activation, Initialisation, Norm, Shortcut, Stem
 from reslab.spec.duration import parse_duration
-from reslab.spec.optimizers import SGD, OptimizerSpec
+from reslab.spec.optimizers import Muon, OptimizerSpec
 from reslab.spec.schedules import OneCycle, ScheduleSpec
 from reslab.spec.values import Auto, Count, Fraction, Frozen, NonNegative, Positive, Seed
 
@@ -146,7 +146,7 @@ class TrainingSpec(Frozen):
     lr: Positive | Auto = Field(
         "auto", description="peak learning rate; auto: by optimiser and batch size"
     )
-    optimizer: OptimizerSpec = SGD()
+    optimizer: OptimizerSpec = Muon()
     weight_decay: NonNegative = Field(
         5e-4, description="pull of the weights to zero, as the optimiser applies it"
     )

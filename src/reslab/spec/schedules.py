@@ -50,7 +50,7 @@ class OneCycle(Frozen):
     """Up in a straight line, then half a cosine down (Smith, arXiv 1708.07120)."""
 
     kind: Literal["onecycle"] = "onecycle"
-    warmup: SizedFraction = Field(0.25, description="fraction of all steps in which it rises")
+    warmup: SizedFraction = Field(0.1, description="fraction of all steps in which it rises")
     start: Fraction = Field(0.04, description="fraction of the rate at the first step")
     final: Fraction = Field(0.0, description="fraction of the rate that is left at the end")
 
