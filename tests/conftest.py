@@ -13,6 +13,7 @@ import torch
 
 import reslab
 from reslab.engine.load import Load
+from reslab.ops.native import find_kernels
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -22,6 +23,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _kernels_are_built() -> None:
+    """Before whichever test comes first, that it has no word of it on standard error."""
+    find_kernels()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import subprocess
@@ -81,6 +82,19 @@ def test_exit_codes(
     monkeypatch.setattr(main, "app", fail)
     assert main.run([]) == code
     assert capsys.readouterr().err.startswith("reslab: ")
+
+
+def test_what_is_logged_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(*arguments: object, **options: object) -> None:
+        logging.getLogger("reslab.ops.native").info("building")
+
+    monkeypatch.setattr(main, "app", work)
+    for _ in range(2):
+        assert main.run([]) == 0
+        assert capsys.readouterr().err == "reslab: building\n"
+    assert not logging.getLogger("reslab").handlers
 
 
 def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,11 +166,13 @@ def test_what_no_kernel_should_throw_ends_no_process(kernels: Kernels) -> None:
 
 
 def test_they_are_built_once_and_then_found_without_a_compiler(
-    cache: Path, compiler: Path, tmp_path: Path
+    cache: Path, compiler: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     found = find_kernels({"CXX": str(compiler)})
     assert found.kernels is not None
     assert found.reason.startswith("built for x86-64-v")
+    assert [record.message[:16] for record in caplog.records] == ["building kernels"]
     (call,) = calls(tmp_path)
     assert f"-march={found.kernels.level}" in call
     (kept,) = cache.iterdir()
@@ -181,6 +183,7 @@ def test_they_are_built_once_and_then_found_without_a_compiler(
     assert again.kernels is not None
     assert again.kernels.library._name == str(kept)
     assert len(calls(tmp_path)) == 1
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("name", ["norm.cpp", "simd.h"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
     try:
-        with raise_on_signals():
+        with raise_on_signals(), logged():
             app(list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         command = " ".join(["reslab", *(error.command_chain or ())])
@@ -155,6 +156,21 @@ def run(arguments: Sequence[str]) -> int:
         where = f": {error.filename}" if error.filename else ""
         return _complain(f"{(error.strerror or str(error)).lower()}{where}", 1)
     return 0
+
+
+@contextmanager
+def logged() -> Iterator[None]:
+    """Within the context what reslab logs of its own goes to standard error."""
+    logger, handler = logging.getLogger("reslab"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("reslab: %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _complain(text: str, code: int, remedy: str = "") -> int:

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import logging
 import os
 import platform
 import re
@@ -28,6 +29,8 @@ from reslab.errors import ReslabError, StorageError
 from reslab.folders import cache_folder
 from reslab.ops.compiler import BuildError, build_by_any, find_compilers, no_compiler
 from reslab.writing import write_atomically
+
+_LOG = logging.getLogger(__name__)
 
 _SOURCES = Path(__file__).parent / "kernels"
 _FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
@@ -246,6 +249,7 @@ def _build(named: str, flags: tuple[str, ...]) -> ctypes.CDLL:
     if not compilers:
         raise BuildError(no_compiler(named, _COMPILERS))
     sources = sorted(_SOURCES.glob("*.cpp"))
+    _LOG.info("building kernels for this machine, once: a few seconds")
     with tempfile.TemporaryDirectory(prefix="reslab-kernels-") as folder:
         made = Path(folder) / "kernels.so"
         build_by_any(compilers, flags, sources, made)
