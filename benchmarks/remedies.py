@@ -28,6 +28,7 @@ from reslab.spec.text import build, parse_override
 from reslab.workbench.resume import prepare_again
 
 BARE = (
+    "training.optimizer=sgd",
     "data.augment.pad=0",
     "data.augment.flip=false",
     "training.label_smoothing=0.0",

@@ -177,6 +177,8 @@ def prepare_case(
             "epochs": 1,
             "batch_size": size,
             "lr": _RATE,
+            # The others have no Muon.
+            "optimizer": {"kind": "sgd"},
             "schedule": Constant().model_dump(),
         },
         "engine": {"device": "cpu", "threads": threads or "auto"},

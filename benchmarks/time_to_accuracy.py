@@ -211,7 +211,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--recipe", default="fast", help="of reslab (default %(default)s)")
     parser.add_argument("--set", nargs="+", default=[], help="further settings of reslab's")
     parser.add_argument("--stock-recipe", default="fast", help="of the stock loop")
-    parser.add_argument("--stock-set", nargs="+", default=[], help="its further settings")
+    parser.add_argument(
+        "--stock-set",
+        nargs="+",
+        default=["training.optimizer=sgd"],
+        help="its further settings (default: %(default)s, since it has no Muon)",
+    )
     parser.add_argument("--common", nargs="+", default=[], help="settings of all contenders")
     parser.add_argument("--plain-epochs", type=int, default=20, help="of plain and note at most")
     parser.add_argument("--threads", type=int, help="of every contender; default: reslab's")

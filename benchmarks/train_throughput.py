@@ -28,7 +28,9 @@ from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
 from reslab.errors import UserError
 from reslab.models.cost import measure_cost
+from reslab.spec.optimizers import SGD
 from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, ModelSpec, RunSpec, TrainingSpec
+from reslab.spec.values import Auto
 from reslab.workbench.resolve import Prepared, build_model, resolve
 from tables import contender_table, grid_lines, limits_table, provenance
 
@@ -69,7 +71,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
             augment=AugmentSpec(pad=PAD, crop=source.card.image_size + PAD, flip=True),
         ),
         model=ModelSpec(name=options.model, shortcut=options.shortcut),
-        training=TrainingSpec(epochs=1, batch_size=options.batch_size or "auto"),
+        training=_training(options.batch_size or "auto"),
         engine=EngineSpec(device="cpu", threads=options.threads or "auto"),
     )
     batch_size = resolve(spec, FirstImages(source, count)).run.training.batch_size
@@ -78,8 +80,13 @@ def prepare(options: argparse.Namespace) -> Prepared:
         raise UserError(
             f"{count} images do not fill whole batches of {batch_size} and {NOTE_BATCH}"
         )
-    spec = spec.model_copy(update={"training": TrainingSpec(epochs=1, batch_size=batch_size)})
+    spec = spec.model_copy(update={"training": _training(batch_size)})
     return resolve(spec, FirstImages(source, whole))
+
+
+def _training(batch_size: int | Auto) -> TrainingSpec:
+    """An epoch by the optimiser that torch has too."""
+    return TrainingSpec(epochs=1, batch_size=batch_size, optimizer=SGD())
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

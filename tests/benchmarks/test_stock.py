@@ -3,6 +3,7 @@ import importlib
 import pytest
 import torch
 
+from reslab.spec.optimizers import SGD, Muon
 from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, RunSpec, TrainingSpec
 from reslab.training.schedule import learning_rate
 from reslab.workbench.resolve import resolve
@@ -19,7 +20,7 @@ def peers(benchmarks):
 
 
 def prepared(**training):
-    settings = {"epochs": 3, "batch_size": 32, **training}
+    settings = {"epochs": 3, "batch_size": 32, "optimizer": SGD(), **training}
     return resolve(
         RunSpec(
             data=DataSpec(validation=0, limit=96, augment=AugmentSpec(flip=True)),
@@ -107,6 +108,8 @@ def test_decay_spares_norms_and_biases_where_the_run_does(peers):
 
 
 def test_what_the_stock_loop_lacks_is_refused(peers):
+    with pytest.raises(ValueError, match=r"no training\.optimizer\.kind=muon$"):
+        peers.tuned_loop(work(peers, prepared(optimizer=Muon())))
     with pytest.raises(ValueError, match=r"no training\.mixup, training\.ema"):
         peers.tuned_loop(work(peers, prepared(mixup=0.2, ema=0.9)))
 
@@ -116,7 +119,7 @@ def test_batches_are_the_images_mirrored_at_most(peers):
     ready = resolve(
         RunSpec(
             data=DataSpec(validation=0, limit=64, augment=AugmentSpec(pad=0, flip=True)),
-            training=TrainingSpec(epochs=1, batch_size=32),
+            training=TrainingSpec(epochs=1, batch_size=32, optimizer=SGD()),
             engine=EngineSpec(device="cpu", threads=1),
         )
     )
