@@ -30,7 +30,8 @@ in one run, each in a process of its own, all with the same number of threads; t
 measured in the same run. MFU is 6 x multiply-adds x images/s for training over the best matrix
 product of any precision; what is computed again is not counted. The multiply-adds are those of the
 plain sum: reslab's 3x3 convolutions make fewer, so that its MFU may exceed what their share of the
-processor's peak is, and 100 %. Absolute figures are of that machine and day. [benchmarks/README.md](../benchmarks/README.md) tells how each benchmark works."""
+processor's peak is, and 100 %. Absolute figures are of that machine and day.
+[benchmarks/README.md](../benchmarks/README.md) tells how each benchmark works."""
 
 
 def write_page(results: list[Loaded]) -> str:
