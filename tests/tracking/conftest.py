@@ -38,7 +38,7 @@ class At(NullObserver):
 
 
 def ctrl_c() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 
 
 class Unended(NullObserver):

@@ -16,7 +16,8 @@ from reslab.workbench.folds import CrossValidation
 
 def validate(source: reslab.ArraySource, out: Path, lr: float, **data: object) -> CrossValidation:
     spec = reslab.recipe(
-        data={"folds": 3, **data}, training={"epochs": 3, "batch_size": 8, "lr": lr}
+        data={"folds": 3, **data},
+        training={"epochs": 3, "batch_size": 8, "lr": lr, "optimizer": "sgd"},
     )
     return cross_validate(spec, data=source, out=out)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import statistics
@@ -111,7 +110,7 @@ def test_an_interrupted_one_goes_on_and_comes_to_the_same(
         def on_step(self, record: StepRecord) -> None:
             self.runs += record.step == 1
             if self.runs == 2 and record.step == 10:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
 
     out = tmp_path / "my folds"
     with pytest.raises(Interrupted) as caught:
@@ -262,7 +261,7 @@ def test_ctrl_c_between_folds_tells_the_way_on(
 ) -> None:
     def press(text: str) -> None:
         if text == "fold 2 of 3":
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(Interrupted, match="in fold-2; go on with"):
         cross_validate(asked(epochs=1), data=tiny_source, out=tmp_path / "run", tell=press)

@@ -30,12 +30,11 @@ pytestmark = pytest.mark.skipif(find_spec("nncf") is None, reason="nncf is not i
 
 
 @pytest.fixture(scope="module")
-def made(
-    trained: reslab.Run, tiny_source: reslab.ArraySource, tmp_path_factory: pytest.TempPathFactory
-) -> reslab.Run:
+def made(tiny_source: reslab.ArraySource, tmp_path_factory: pytest.TempPathFactory) -> reslab.Run:
     """A run that was quantised once; to be read and not changed."""
-    path = tmp_path_factory.mktemp("runs") / "quantised"
-    run = reslab.load_run(shutil.copytree(trained.path, path))
+    # Long enough for running statistics that fit the weights: int8 is to be near the net's own.
+    spec = reslab.recipe("fast", training={"epochs": 6, "batch_size": 10})
+    run = reslab.train(spec, data=tiny_source, out=tmp_path_factory.mktemp("runs") / "quantised")
     before = snapshot(run.path)
     found = quantize_run(run, images=12, tolerance=1.0, data=Closed(tiny_source))
     after = snapshot(run.path)
@@ -115,6 +114,9 @@ def test_it_predicts_for_any_number_of_images_wherever_the_run_lies(
         assert str(made.path.parent) not in (moved.path / name).read_text()
 
 
+# Apart from the others: Ctrl-C in a later test of the same process of pytest-xdist ends that
+# process, for a reason that is not known yet.
+@pytest.mark.slow
 def test_rivals_are_timed_on_images_of_the_run(
     made: reslab.Run, tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

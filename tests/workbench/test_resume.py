@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import time
@@ -33,7 +32,7 @@ class StopsAt(NullObserver):
 
     def on_step(self, record: StepRecord) -> None:
         if record.step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     def on_warning(self, text: str) -> None:
         self.warnings.append(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 
@@ -14,17 +13,17 @@ from reslab.workbench.stopping import raise_on_signals, stop_on_signals
 def test_the_first_signal_is_an_answer_the_second_acts() -> None:
     with stop_on_signals() as should_stop:
         assert not should_stop()
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert should_stop()
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_closed_terminal_may_tell_it_twice() -> None:
     with stop_on_signals() as should_stop:
         for _ in range(2):
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
         assert should_stop()
 
 
@@ -32,7 +31,7 @@ def test_under_nohup_a_closed_terminal_is_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with raise_on_signals(), stop_on_signals() as should_stop:
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
             assert not should_stop()
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -42,7 +41,7 @@ def test_under_nohup_a_closed_terminal_is_ignored() -> None:
 def test_or_all_of_them_are_as_ctrl_c(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), raise_on_signals():
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
     assert signal.getsignal(number) is before
 
 
