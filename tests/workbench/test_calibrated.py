@@ -16,7 +16,7 @@ from reslab.errors import UserError
 from reslab.evaluation.selective import Target
 from reslab.models.weights import weights_to_bytes
 from reslab.workbench.calibrate import calibrate_run
-from reslab.workbench.calibrated import calibration_for, digest_weights, read_calibration
+from reslab.workbench.calibrated import calibration_for, read_calibration
 from reslab.workbench.run import Use
 
 
@@ -112,12 +112,3 @@ def test_no_value_brings_a_traceback(own: reslab.Run, name: str, value: object) 
     (own.path / "calibration.json").write_text(json.dumps({**document, name: value}))
     with pytest.raises(UserError, match="damaged"):
         read_calibration(own.folder)
-
-
-def test_a_digest_tells_files_apart(tmp_path: Path) -> None:
-    for name in "ab":
-        (tmp_path / name).write_text(name)
-    (tmp_path / "again").write_text("a")
-    digests = [digest_weights(tmp_path / name) for name in ("a", "b", "again", "missing")]
-    assert digests[0] == digests[2] != digests[1]
-    assert digests[3] == ""

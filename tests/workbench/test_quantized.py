@@ -18,7 +18,7 @@ from reslab.inference.catalog import Obstacle
 from reslab.inference.int8 import Quantized
 from reslab.inference.nncf import WAYS
 from reslab.models.weights import weights_to_bytes
-from reslab.workbench.calibrated import digest_weights
+from reslab.workbench.of_weights import digest_weights
 from reslab.workbench.quantized import (
     FORMAT,
     NUMBERS,

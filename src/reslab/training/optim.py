@@ -34,8 +34,10 @@ def make_optimizer(
             He et al., arXiv 1812.01187, section 3.1; pulling them is what the papers do.
     """
     learning = [p for p in model.parameters() if p.requires_grad]
-    kernels = [p for p in learning if isinstance(spec, MuonSpec) and is_kernel(p)]
-    learning = [p for p in learning if not any(p is kernel for kernel in kernels)]
+    kernels: list[nn.Parameter] = []
+    if isinstance(spec, MuonSpec):
+        kernels = [p for p in learning if is_kernel(p)]
+        learning = [p for p in learning if not is_kernel(p)]
     both = decay_norm_and_bias
     decayed = [p for p in learning if is_pulled(p, norm_and_bias=both)]
     spared = [p for p in learning if not is_pulled(p, norm_and_bias=both)]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from reslab.data.source import DataSource
-from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.calibration import Calibration, calibrate
 from reslab.evaluation.canvas import to_png
 from reslab.evaluation.confidence import confidence
 from reslab.evaluation.selective import Target
 from reslab.runs.files import locked
 from reslab.runs.folder import CALIBRATION, CONFIDENCE, HISTORY
-from reslab.workbench.calibrated import FORMAT, digest_weights
+from reslab.workbench.calibrated import FORMAT
+from reslab.workbench.of_weights import digest_weights
 from reslab.workbench.reporting import draw_run
 from reslab.workbench.resume import prepare_again
 from reslab.workbench.run import Run, Use
+from reslab.workbench.validation import check_validation, finite_logits
 from reslab.writing import write_atomically
 
 
@@ -44,23 +43,12 @@ def calibrate_run(
             be written to.
         TrainingDiverged: where the weights give no finite logits.
     """
-    if run.spec.facts.val_images == 0:
-        raise UserError(
-            f"{run.path} cannot be calibrated",
-            expected="validation images",
-            received="none, since it was trained with data.validation=0",
-            remedy="train it again with some",
-        )
+    check_validation(run, "calibrated", "validation images")
     # Whoever trains it would change the weights between their digest and their logits.
     with locked(run.path):
         images = prepare_again(run, data, root).validation
         digest = digest_weights(run.folder.weights(use))
-        logits_NK = run.logits(images.pixels_NCHW, use)
-        if not np.isfinite(logits_NK).all():
-            raise TrainingDiverged(
-                f"the {use} weights of {run.path} give logits that are not finite; train it "
-                "again with a lower training.lr"
-            )
+        logits_NK = finite_logits(run, images, use)
         calibration = calibrate(
             logits_NK, images.labels_N, target, weights=use, weights_sha256=digest
         )

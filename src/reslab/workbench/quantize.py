@@ -12,7 +12,7 @@ import numpy.typing as npt
 from reslab.data.source import DataSource, Images
 from reslab.data.split import sample_evenly
 from reslab.engine.machine import inspect_machine
-from reslab.errors import ReslabError, TrainingDiverged, UserError
+from reslab.errors import ReslabError, UserError
 from reslab.evaluation.quantization import measure_loss
 from reslab.inference.catalog import INT8, find_engine, obstacle_to
 from reslab.inference.eager import usual_batch
@@ -23,7 +23,7 @@ from reslab.inference.ready import Ready
 from reslab.inference.trial import time_in_turns
 from reslab.runs.environment import package_version
 from reslab.runs.files import locked, remove_leftovers
-from reslab.workbench.calibrated import digest_weights
+from reslab.workbench.of_weights import digest_weights
 from reslab.workbench.quantized import (
     FOLDER,
     FORMAT,
@@ -37,6 +37,7 @@ from reslab.workbench.quantized import (
 from reslab.workbench.resolve import normaliser_of
 from reslab.workbench.resume import prepare_again
 from reslab.workbench.run import Run, Use
+from reslab.workbench.validation import check_validation, finite_logits
 from reslab.writing import cannot_write, write_atomically
 
 # Training images by which ranges are chosen: NNCF's own number.
@@ -92,24 +93,13 @@ def quantize_run(
             expected="one image at least and a tolerance of 0 to 1",
             received=f"{images} and {tolerance}",
         )
-    if run.spec.facts.val_images == 0:
-        raise UserError(
-            f"{run.path} cannot be quantised",
-            expected="validation images, by which to judge it",
-            received="none, since it was trained with data.validation=0",
-            remedy="train it again with some",
-        )
+    check_validation(run, "quantised", "validation images, by which to judge it")
     check_packages()
     # Whoever trains it would change the weights between their digest and their logits.
     with locked(run.path):
         prepared = prepare_again(run, data, root)
         digest = digest_weights(run.folder.weights(use))
-        fp32_NK = run.logits(prepared.validation.pixels_NCHW, use)
-        if not np.isfinite(fp32_NK).all():
-            raise TrainingDiverged(
-                f"the {use} weights of {run.path} give logits that are not finite; train it "
-                "again with a lower training.lr"
-            )
+        fp32_NK = finite_logits(run, prepared.validation, use)
         train = prepared.train
         drawn = sample_evenly(train.labels_N, images, run.spec.data.split_seed)
         pixels_NCHW = train.pixels_NCHW[drawn]

@@ -13,7 +13,7 @@ from reslab.inference.int8 import Quantized
 from reslab.inference.nncf import Way
 from reslab.runs.folder import RunFolder
 from reslab.wording import quoted
-from reslab.workbench.calibrated import digest_weights
+from reslab.workbench.of_weights import digest_weights, read_record, why_other
 
 FORMAT = 1
 
@@ -143,13 +143,8 @@ def quantized_for(folder: RunFolder, use: str) -> Quantized | Obstacle:
 
 def why_stale(folder: RunFolder, use: str, stored: Quantization) -> str:
     """Why a model is not of the weights as they are now; empty where it is."""
-    if stored.weights_sha256 == digest_weights(folder.weights(use)):
-        return ""
-    if stored.weights != use:
-        what = f"is of the {stored.weights} weights and not of the {use} ones"
-    else:
-        what = f"is left out of account, since the {use} weights have changed after it"
-    return f"the int8 model in {folder.path} {what}"
+    what = why_other(folder, use, weights=stored.weights, digest=stored.weights_sha256)
+    return what and f"the int8 model in {folder.path} {what}"
 
 
 def read_quantization(folder: RunFolder) -> Quantization | None:
@@ -158,24 +153,4 @@ def read_quantization(folder: RunFolder) -> Quantization | None:
     Raises:
         UserError: where it is damaged or of a newer format.
     """
-    path = folder.path / RECORD
-    remedy = f"`reslab quantize {quoted(folder.path)}` writes it anew, or delete it"
-    if not path.exists():
-        return None
-    try:
-        document = folder.read_json(RECORD)
-    except UserError as error:
-        raise UserError(error.what, received=error.received, remedy=remedy) from error
-    if document.get("format") != FORMAT:
-        raise UserError(
-            f"{path} cannot be read",
-            expected=f"format {FORMAT}",
-            received=f"format {document.get('format')!r}",
-            remedy=remedy,
-        )
-    try:
-        return Quantization.from_json(document)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UserError(
-            f"{path} is damaged", expected="what `reslab quantize` writes", remedy=remedy
-        ) from error
+    return read_record(folder, RECORD, Quantization.from_json, command="quantize", version=FORMAT)
