@@ -114,9 +114,6 @@ def test_it_predicts_for_any_number_of_images_wherever_the_run_lies(
         assert str(made.path.parent) not in (moved.path / name).read_text()
 
 
-# Apart from the others: Ctrl-C in a later test of the same process of pytest-xdist ends that
-# process, for a reason that is not known yet.
-@pytest.mark.slow
 def test_rivals_are_timed_on_images_of_the_run(
     made: reslab.Run, tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from reslab.data.normalise import Normaliser
 from reslab.errors import ReslabError, UserError
 from reslab.inference.engine import fill_up
 from reslab.inference.openvino import convert, import_openvino, without_reports
+from reslab.inference.signal_stack import kept_signal_stack
 
 PACKAGES = ("nncf", "openvino")
 
@@ -93,7 +94,8 @@ def quantize(
     openvino = import_openvino()
     # Two rows, so that a batch of one is not taken for a constant.
     pair_NCHW = normaliser(fill_up(pixels_NCHW[:1], 2))
-    with _quiet():
+    # NNCF compiles models of its own to look at their numbers.
+    with _quiet(), kept_signal_stack():
         converted = convert(model, pair_NCHW, any_batch=True)
         nncf = import_nncf()
         try:

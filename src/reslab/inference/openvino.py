@@ -15,6 +15,7 @@ from reslab.engine.machine import inspect_machine
 from reslab.engine.runtime import Runtime
 from reslab.inference.engine import Forward
 from reslab.inference.folded import fold
+from reslab.inference.signal_stack import kept_signal_stack
 
 
 class OpenVino:
@@ -69,22 +70,23 @@ def compile_model(
         runtime: its threads are used.
         hint: ``f32`` or ``bf16``: what is computed in where the model itself says nothing.
     """
-    compiled = (
-        import_openvino()
-        .Core()
-        .compile_model(
-            converted,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": hint,
-                "INFERENCE_NUM_THREADS": runtime.threads,
-                "PERFORMANCE_HINT": "LATENCY",
-                "NUM_STREAMS": "1",
-                # Two processes with a thread each would pin them to the same CPU.
-                "ENABLE_CPU_PINNING": runtime.threads >= inspect_machine().cpus,
-            },
+    with kept_signal_stack():
+        compiled = (
+            import_openvino()
+            .Core()
+            .compile_model(
+                converted,
+                "CPU",
+                {
+                    "INFERENCE_PRECISION_HINT": hint,
+                    "INFERENCE_NUM_THREADS": runtime.threads,
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "NUM_STREAMS": "1",
+                    # Two processes with a thread each would pin them to the same CPU.
+                    "ENABLE_CPU_PINNING": runtime.threads >= inspect_machine().cpus,
+                },
+            )
         )
-    )
     request = compiled.create_infer_request()
 
     def forward(images_NCHW: Tensor) -> Tensor:
