@@ -1,8 +1,6 @@
 import errno
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,8 @@ from hypothesis import strategies as st
 
 from reslab.errors import UserError
 from reslab.runs import folder as module
-from reslab.runs.folder import RunFolder, check_free, run_name
+from reslab.runs.folder import RunFolder
+from reslab.runs.new_folder import check_free
 
 MADE = ["checkpoint", "run.yaml", "weights"]
 
@@ -103,12 +102,6 @@ def test_a_dangling_link_is_refused(tmp_path):
     (tmp_path / "run").symlink_to(tmp_path / "nowhere")
     with pytest.raises(UserError):
         create(tmp_path / "run")
-
-
-def test_check_free_makes_nothing(tmp_path):
-    check_free(tmp_path / "a" / "run")
-    check_free(tmp_path)
-    assert names(tmp_path) == []
 
 
 def test_relative_paths_are_taken(tmp_path, monkeypatch):
@@ -210,27 +203,6 @@ def test_the_names_in_a_run_differ():
     ]
     assert len(set(files)) == len(files)
     assert {"run.yaml", "environment.json", "history.csv", "metrics.json", "log.txt"} <= set(files)
-
-
-# Naming one.
-
-
-def test_a_name_that_is_taken_gets_a_number(tmp_path):
-    name = run_name("digits", "resnet14", datetime(2026, 2, 3, 4, 5, 6))
-    assert name == "digits-resnet14-20260203-040506"
-    found = [RunFolder.create_new(tmp_path / "runs", name, "").path.name for _ in range(4)]
-    assert found == [name, f"{name}-2", f"{name}-3", f"{name}-4"]
-
-
-def test_runs_that_start_at_the_same_moment_get_a_folder_each(tmp_path):
-    with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: RunFolder.create_new(tmp_path, "run", "").path, range(8)))
-    assert len(set(made)) == 8
-
-
-def test_a_name_stays_below_its_parent(tmp_path):
-    made = RunFolder.create_new(tmp_path / "runs", "../../x/y z", "").path
-    assert made.parent == tmp_path / "runs"
 
 
 def test_lines_are_appended_whole(tmp_path, monkeypatch):

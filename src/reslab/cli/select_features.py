@@ -10,7 +10,8 @@ from cyclopts import App, Parameter
 from reslab.cli.arguments import Json, Root, RunPath, Use
 from reslab.cli.output import accuracy, percent, print_json, print_line, print_table, tell
 from reslab.errors import UserError
-from reslab.runs.folder import FEATURES, check_free
+from reslab.runs.folder import FEATURES
+from reslab.runs.new_folder import check_free
 from reslab.workbench.stored import open_run
 
 app = App(

@@ -25,11 +25,8 @@ from reslab.runs.files import check_space, locked
 from reslab.runs.folder import (
     FOLDS,
     SPEC,
-    begin_folder,
-    check_free,
-    new_folder,
-    run_name,
 )
+from reslab.runs.new_folder import begin_folder, check_free, new_folder, run_name
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
 from reslab.training.observers import Observer

@@ -25,8 +25,8 @@ from reslab.runs.folder import (
     OPENINGS,
     SPEC,
     RunFolder,
-    check_free,
 )
+from reslab.runs.new_folder import check_free
 from reslab.training.feature_selection import (
     LinearHead,
     Method,

@@ -22,7 +22,8 @@ from reslab.models.resnet import ResNet
 from reslab.runs.checkpoint import Checkpoint, Checkpoints
 from reslab.runs.environment import describe_environment
 from reslab.runs.files import check_space, locked
-from reslab.runs.folder import ENVIRONMENT, GROUPS, METRICS, RunFolder, check_free, run_name
+from reslab.runs.folder import ENVIRONMENT, GROUPS, METRICS, RunFolder
+from reslab.runs.new_folder import check_free, run_name
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import format_document
