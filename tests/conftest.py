@@ -13,7 +13,7 @@ import torch
 
 import reslab
 from reslab.engine.load import Load
-from reslab.ops.native import find_kernels
+from reslab.ops.native import Kernels, find_kernels
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -29,6 +29,15 @@ def _one_thread() -> Iterator[None]:
 def _kernels_are_built() -> None:
     """Before whichever test comes first, that it has no word of it on standard error."""
     find_kernels()
+
+
+@pytest.fixture(scope="session")
+def kernels() -> Kernels:
+    """Those of the machine; without them the test is skipped."""
+    found = find_kernels()
+    if found.kernels is None:
+        pytest.skip(found.reason)
+    return found.kernels
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,15 +15,7 @@ from reslab.inference import kernels as subject
 from reslab.inference.kernels import OwnKernels, freeze
 from reslab.models.blocks import BasicBlock
 from reslab.ops.frozen import FrozenBlock
-from reslab.ops.native import Found, Kernels, find_kernels
-
-
-@pytest.fixture(scope="module")
-def kernels() -> Kernels:
-    found = find_kernels()
-    if found.kernels is None:
-        pytest.skip(found.reason)
-    return found.kernels
+from reslab.ops.native import Found, Kernels
 
 
 @pytest.mark.parametrize(

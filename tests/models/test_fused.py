@@ -13,15 +13,7 @@ from reslab.models.blocks import BasicBlock, Bottleneck
 from reslab.models.create import create_model
 from reslab.models.layers import group_norm
 from reslab.models.resnet import ResNet
-from reslab.ops.native import Kernels, find_kernels, using_kernels
-
-
-@pytest.fixture(scope="module")
-def kernels() -> Kernels:
-    found = find_kernels()
-    if found.kernels is None:
-        pytest.skip(found.reason)
-    return found.kernels
+from reslab.ops.native import Kernels, using_kernels
 
 
 @pytest.fixture
