@@ -85,7 +85,7 @@ def test_an_opening_that_cannot_be_written_is_refused(
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("reslab.runs.folder.os.fsync", full)
+    monkeypatch.setattr("reslab.runs.files.os.fsync", full)
     with pytest.raises(UserError, match="cannot be written"):
         evaluate_run(own, source=tiny_source)
 
