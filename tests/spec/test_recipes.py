@@ -40,6 +40,13 @@ def test_the_default_recipe_is_the_default_run():
     assert recipe() == recipe("fast") == RunSpec()
 
 
+def test_best_stays_within_two_hours_and_is_fast_otherwise():
+    spec = recipe("best")
+    assert spec.training.time_limit == 2 * 60 * 60
+    assert spec.training.optimizer == recipe("fast").training.optimizer
+    assert spec.data.augment.erasing > 0
+
+
 def test_mnist_basic_is_the_note_taken_literally():
     spec = recipe("mnist-basic")
     assert spec.data.name == "mnist"
