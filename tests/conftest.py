@@ -62,7 +62,7 @@ def _nobody_else_works() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("reslab.workbench.forecast.Load", Quiet)
-        patch.setattr("reslab.inference.session.Load", Quiet)
+        patch.setattr("reslab.inference.selection.Load", Quiet)
         yield
 
 

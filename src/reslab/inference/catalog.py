@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # The engine whose outputs all others are compared with.
 REFERENCE = "eager"
 
+# Computes what is no whole batch where the engine in use takes whole ones only.
+SHORT = "folded"
+
 OTHER = "let --engine auto choose another"
 _INSTALL = "`pip install 'reslab[export]'` installs it"
 

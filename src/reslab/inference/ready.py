@@ -76,6 +76,8 @@ class Ready:
         quantized: gives the int8 model of the net, where there is one.
 
     Attributes:
+        batch_size: images of a whole batch.
+        shape: that of a whole batch, (N, C, H, W).
         forwards: by name, what may be used.
     """
 
@@ -95,7 +97,8 @@ class Ready:
         self._sample_NCHW = pixels_NCHW[: max(batch_size, *ROWS.values())].copy()
         self._normaliser = normaliser
         self._runtime = runtime
-        self._batch_size = batch_size
+        self.batch_size = batch_size
+        self.shape = (batch_size, *pixels_NCHW.shape[1:])
         self._are_logits = are_logits
         self._quantized = quantized
         self._reference_ND: npt.NDArray[np.float32] = np.empty((0, 0), np.float32)
@@ -104,7 +107,7 @@ class Ready:
     def add(self, entry: Entry) -> Outcome:
         """Prepare an engine and compare it with the reference."""
         compared = min(len(self._sample_NCHW), ROWS[entry.precision])
-        size = min(compared, self._batch_size) if entry.any_size else self._batch_size
+        size = min(compared, self.batch_size) if entry.any_size else self.batch_size
         try:
             # The model may be large, and is read for the engine alone that runs it.
             quantized = self._quantized() if entry.precision == "int8" else None
@@ -131,7 +134,7 @@ class Ready:
 
     def calls(self) -> dict[str, Callable[[], Tensor]]:
         """A call of each engine on a whole batch, to be timed."""
-        images_NCHW = self._batch(0, self._batch_size)
+        images_NCHW = self._batch(0, self.batch_size)
         return {name: partial(forward, images_NCHW) for name, forward in self.forwards.items()}
 
     def keep(self, names: Iterable[str]) -> None:
@@ -147,7 +150,7 @@ class Ready:
                 self._sample_NCHW[: len(found_ND)],
                 self._normaliser,
                 self._runtime,
-                batch_size=self._batch_size,
+                batch_size=self.batch_size,
             )
         reference_ND = self._reference_ND[: len(found_ND)]
         if not np.isfinite(reference_ND).all():
