@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from reslab.engine.need import (
@@ -9,6 +11,7 @@ from reslab.engine.need import (
     shortage,
 )
 from reslab.errors import UserError
+from reslab.ops.scratch import Scratch
 
 GIB = 2**30
 
@@ -111,3 +114,22 @@ def test_too_little_for_what_was_asked_is_warned_about():
     assert told.startswith("a step takes 2.0 of 2.0 GiB that are free: the training may be killed")
     assert shortage(need(), segments=0, parts=4, free=2 * GIB) is None
     assert shortage(need(), segments=48, parts=1, free=2 * GIB) is None
+
+
+def test_scratch_of_the_greediest_convolution_is_part_of_a_step():
+    modest = Scratch(image_bytes=3, most_bytes=1000, fixed_bytes=500)
+    greedy = Scratch(image_bytes=100, most_bytes=1000, fixed_bytes=1)
+    plain = need(batch_size=10, image_bytes=800)
+    ours = replace(plain, scratch=(modest, greedy))
+    assert ours.step_bytes(0) - plain.step_bytes(0) == 1001
+    # In parts of three images.
+    assert ours.step_bytes(0, parts=4) - plain.step_bytes(0, parts=4) == 509
+    assert ours.with_kernels("reslab") == ours
+    assert ours.with_kernels("torch") == plain
+
+
+def test_scratch_may_be_what_cuts_a_batch():
+    scratch = Scratch(image_bytes=GIB // 50, most_bytes=10 * GIB, fixed_bytes=0)
+    asked = replace(need(), scratch=(scratch,))
+    assert choose_micro_batches("auto", asked, segments=0, free=3 * GIB).value == 2
+    assert choose_micro_batches("auto", need(), segments=0, free=3 * GIB).value == 1

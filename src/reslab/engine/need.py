@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reslab.engine.machine import Choice
 from reslab.errors import UserError
 from reslab.ops.recompute import usual_segments
+from reslab.ops.scratch import Scratch
 
 # Where a step's activations need more of the memory than this, they are computed again:
 # weights, their gradients, the data and other programs need the rest.
@@ -31,6 +32,7 @@ class StepNeed:
             optimiser, the best weight so far, and perhaps an average.
         parameters: of the net, in numbers.
         convolutions: of the net's residual branches, which decide how many segments are usual.
+        scratch: of the kinds of convolutions, one of which is computed at a time.
     """
 
     batch_size: int
@@ -39,6 +41,11 @@ class StepNeed:
     copies: int = 5
     parameters: int
     convolutions: int
+    scratch: tuple[Scratch, ...] = ()
+
+    def with_kernels(self, kernels: str) -> StepNeed:
+        """The same where convolutions are computed by ``reslab`` or ``torch``."""
+        return self if kernels == "reslab" else replace(self, scratch=())
 
     @property
     def fixed_bytes(self) -> int:
@@ -56,6 +63,11 @@ class StepNeed:
     def activations(self, segments: int, parts: int = 1) -> int:
         """Bytes held for the backward at once, with a batch computed in so many parts."""
         return int(self.image_bytes * held_share(segments) * self.part_size(parts))
+
+    def step_bytes(self, segments: int, parts: int = 1) -> int:
+        """All that a step holds at once, images left out."""
+        scratch = max((kind.of(self.part_size(parts)) for kind in self.scratch), default=0)
+        return self.fixed_bytes + self.activations(segments, parts) + scratch
 
     def part_size(self, parts: int) -> int:
         """Images of the largest part."""
@@ -91,7 +103,7 @@ def choose_checkpoint_segments(
         return Choice(setting=setting, value=int(asked), reason="as asked")
     kept = need.image_bytes * need.batch_size
     told = f"the activations of a batch take {kept / 2**30:.1f} of {memory / 2**30:.0f} GiB"
-    if kept <= _SHARE * memory and need.activations(0) + need.fixed_bytes <= _MOST * free:
+    if kept <= _SHARE * memory and need.step_bytes(0) <= _MOST * free:
         return Choice(setting=setting, value=0, reason=told)
     return Choice(
         setting=setting, value=usual_segments(need.convolutions), reason=f"{told}: too much to keep"
@@ -120,13 +132,12 @@ def choose_micro_batches(asked: int | str, need: StepNeed, *, segments: int, fre
                 received=str(asked),
             )
         return Choice(setting=setting, value=int(asked), reason="as asked")
-    room = _MOST * free - need.fixed_bytes
+    room = _MOST * free
     parts = 1
-    while parts < most and need.activations(segments, parts) > room:
+    while parts < most and need.step_bytes(segments, parts) > room:
         parts = min(2 * parts, most)
     seen = need.part_size(parts)
-    if need.activations(segments, parts) > room:
-        least = need.fixed_bytes + need.activations(segments, parts)
+    if (least := need.step_bytes(segments, parts)) > room:
         raise UserError(
             "there is too little memory for this training",
             expected=f"{_gib(least / _MOST)} for {seen} images at a time",
@@ -153,13 +164,13 @@ def shortage(need: StepNeed, *, segments: int, parts: int, free: int) -> str | N
         parts: that a batch is computed in.
         free: bytes that the device can give.
     """
-    if need.fixed_bytes + need.activations(segments, parts) <= _MOST * free:
+    if need.step_bytes(segments, parts) <= _MOST * free:
         return None
     return f"{_compare(need, segments, parts, free)}: the training may be killed for want of memory"
 
 
 def _compare(need: StepNeed, segments: int, parts: int, free: int) -> str:
-    taken = need.fixed_bytes + need.activations(segments, parts)
+    taken = need.step_bytes(segments, parts)
     return f"a step takes {taken / 2**30:.1f} of {_gib(free)} that are free"
 
 

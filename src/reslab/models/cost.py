@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from reslab.errors import UserError
 from reslab.models.describe import describe_layers
+from reslab.ops.scratch import Scratch, scratch_of
 
 # The part of a net that a tensor belongs to where no sub-module is at work.
 _NET = ""
@@ -51,12 +52,14 @@ class Cost:
             additions are not counted.
         activation_bytes: what an ordinary training step in fp32 keeps of one image from the
             forward for the backward, weights and what does not grow with the batch left out.
+        scratch: what each kind of its convolutions needs besides where reslab's kernels compute it.
         stages: the same by sub-module, in the order of the forward pass.
     """
 
     parameters: int
     macs: int
     activation_bytes: int
+    scratch: tuple[Scratch, ...] = ()
     stages: tuple[StageCost, ...]
 
 
@@ -81,7 +84,7 @@ def measure_cost(build: Callable[[], nn.Module], in_channels: int, image_size: i
             # It keeps the same either way, and refuses single values a channel in training.
             module.eval()
     try:
-        macs, outputs, kept = _trace(model, images_NCHW)
+        macs, outputs, kept, scratch = _trace(model, images_NCHW)
     except RuntimeError as error:
         raise UserError(
             f"the net cannot take images of {image_size} pixels", received=str(error)
@@ -103,21 +106,24 @@ def measure_cost(build: Callable[[], nn.Module], in_channels: int, image_size: i
         parameters=sum(p.numel() for p in model.parameters()),
         macs=sum(macs.values()),
         activation_bytes=kept.total(),
+        scratch=scratch,
         stages=stages,
     )
 
 
 def _trace(
     model: nn.Module, images_NCHW: Tensor
-) -> tuple[Counter[str], dict[str, tuple[int, ...]], Counter[str]]:
+) -> tuple[Counter[str], dict[str, tuple[int, ...]], Counter[str], tuple[Scratch, ...]]:
     """One forward: multiply-adds, outputs and bytes kept of one image, by the module's name.
 
     Each storage that autograd keeps counts once, for the child of the net that first kept it.
+    Beside them what the kinds of convolutions need of scratch.
     """
     weights = {t.untyped_storage()._cdata for t in [*model.parameters(), *model.buffers()]}
     macs: Counter[str] = Counter()
     outputs: dict[str, tuple[int, ...]] = {}
     kept: Counter[str] = Counter()
+    scratch: dict[Scratch, None] = {}
     held: dict[int, Tensor] = {}
     at_work = [_NET]
 
@@ -125,12 +131,16 @@ def _trace(
         return lambda *_: at_work.append(name)
 
     def leave(name: str) -> Callable[..., None]:
-        def record(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             at_work.pop()
             outputs[name] = tuple(output.shape[1:])
             if isinstance(module, nn.Conv2d | nn.Linear):
                 # Each output element is one dot product over a filter's or row's weights.
                 macs[name] += output[0].numel() * module.weight[0].numel()
+            if isinstance(module, nn.Conv2d) and (
+                found := scratch_of(module, *inputs[0].shape[2:])
+            ):
+                scratch[found] = None
 
         return record
 
@@ -157,4 +167,4 @@ def _trace(
     finally:
         for handle in handles:
             handle.remove()
-    return macs, outputs, kept
+    return macs, outputs, kept, tuple(scratch)

@@ -23,8 +23,8 @@ SIDE = 4
 _FEW_CHANNELS = (16, 32, 64)
 
 # Numbers of the planes that are held at a time where a library multiplies them, 64 MiB; the
-# backward holds five times as many.
-_MOST_NUMBERS = 2**24
+# backward holds three times as many.
+MOST_NUMBERS = 2**24
 
 # Of the pixels of all tiles at least so many must lie inside the image: with fewer the
 # multiplications saved are wasted on what sticks out.
@@ -39,8 +39,14 @@ def suits(conv: torch.nn.Conv2d) -> bool:
 def fits(conv: torch.nn.Conv2d, x_NCHW: Tensor) -> bool:
     """Whether this is the way to compute that convolution of that input."""
     rows, columns = x_NCHW.shape[2:]
-    inside = rows * columns / (SIDE**2 * -(-rows // SIDE) * -(-columns // SIDE))
-    return inside >= _LEAST_INSIDE and suits(conv)
+    return suits(conv) and _fills_tiles(rows, columns)
+
+
+def numbers_of_image(conv: torch.nn.Conv2d, rows: int, columns: int) -> int:
+    """Numbers of the planes of one image that are held outside of a core's cache; 0: none are."""
+    if not suits(conv) or conv.in_channels in _FEW_CHANNELS or not _fills_tiles(rows, columns):
+        return 0
+    return PLANES * _tiles(rows, columns) * conv.in_channels
 
 
 def pack(kernels: Kernels, weight_CC33: Tensor, *, backward: bool = False) -> Tensor:
@@ -100,13 +106,15 @@ def convolve(kernels: Kernels, source: Source, weights_PCC: Tensor) -> tuple[Ten
     for part in _parts(x):
         sums = torch.empty_like(sums_2C)
         sizes = _sizes(x[part])
-        planes_PTC = _tiles(x[part])
+        planes_PTC = _planes_of(x[part])
         step = planes_PTC.stride(0)
         kernels.call(
             "pack_source", x[part], source.scale_C, source.shift_C, planes_PTC, step, *sizes
         )
         products_PTC = torch.bmm(planes_PTC, weights_PCC.transpose(1, 2))
         kernels.call("unpack_output", products_PTC, z[part], sums, products_PTC.stride(0), *sizes)
+        # Before the next part asks for room of its own.
+        del planes_PTC, products_PTC
         parts.append(sums)
     return z, torch.stack(parts).sum(dim=0)
 
@@ -167,27 +175,14 @@ def convolve_backward(
     total: Tensor | None = None
     for part in _parts(x):
         sums, sizes = torch.empty_like(sums_3C), _sizes(x[part])
-        for_input_PTC = _tiles(x[part])
-        for_weights_PTC = _tiles(x[part]) if for_weight else None
-        step = for_input_PTC.stride(0)
-        kernels.call(
-            "pack_gradient",
-            gradient[part].norm_NCHW,
-            gradient[part].z_NCHW,
-            gradient.coefficients_3C,
-            for_input_PTC,
-            for_weights_PTC,
-            step,
-            *sizes,
+        products_PTC, total = _products_backward(
+            kernels,
+            gradient[part],
+            Source(x[part], source.affine_2C),
+            weights_PCC,
+            total,
+            for_weight=for_weight,
         )
-        if for_weights_PTC is not None:
-            planes_PTC = _tiles(x[part])
-            kernels.call(
-                "pack_source", x[part], source.scale_C, source.shift_C, planes_PTC, step, *sizes
-            )
-            added = torch.bmm(for_weights_PTC.transpose(1, 2), planes_PTC)
-            total = added if total is None else total.add_(added)
-        products_PTC = torch.bmm(for_input_PTC, weights_PCC)
         kernels.call(
             "unpack_gradient",
             products_PTC,
@@ -200,11 +195,46 @@ def convolve_backward(
             products_PTC.stride(0),
             *sizes,
         )
+        # Before the next part asks for room of its own.
+        del products_PTC
         parts.append(sums)
     weight_gradient = None
     if total is not None:
         weight_gradient = _unpack_weights(kernels, total[None], weight_CC33)
     return Backward(to, weight_gradient, torch.stack(parts).sum(dim=0))
+
+
+def _products_backward(
+    kernels: Kernels,
+    gradient: Gradient,
+    source: Source,
+    weights_PCC: Tensor,
+    total_PCC: Tensor | None,
+    *,
+    for_weight: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Planes (P, T, C) of the gradient of some images, and the total of the weights' so far."""
+    x = source.x_NCHW
+    for_input_PTC = _planes_of(x)
+    for_weights_PTC = _planes_of(x) if for_weight else None
+    step, sizes = for_input_PTC.stride(0), _sizes(x)
+    kernels.call(
+        "pack_gradient",
+        gradient.norm_NCHW,
+        gradient.z_NCHW,
+        gradient.coefficients_3C,
+        for_input_PTC,
+        for_weights_PTC,
+        step,
+        *sizes,
+    )
+    if for_weights_PTC is not None:
+        planes_PTC = _planes_of(x)
+        kernels.call("pack_source", x, source.scale_C, source.shift_C, planes_PTC, step, *sizes)
+        factors = for_weights_PTC.transpose(1, 2), planes_PTC
+        total_PCC = torch.bmm(*factors) if total_PCC is None else total_PCC.baddbmm_(*factors)
+        del planes_PTC, for_weights_PTC, factors
+    return torch.bmm(for_input_PTC, weights_PCC), total_PCC
 
 
 def _unpack_weights(kernels: Kernels, added: Tensor, weight_CC33: Tensor) -> Tensor:
@@ -232,14 +262,19 @@ def _sizes(x_NCHW: Tensor) -> tuple[int, int, int, int, int]:
     return images, rows, columns, channels, threads_for(x_NCHW.numel())
 
 
-def _tiles_of_image(x_NCHW: Tensor) -> int:
-    rows, columns = x_NCHW.shape[2:]
+def _fills_tiles(rows: int, columns: int) -> bool:
+    """Whether enough of the tiles of an image lies inside it."""
+    return rows * columns >= _LEAST_INSIDE * SIDE**2 * _tiles(rows, columns)
+
+
+def _tiles(rows: int, columns: int) -> int:
+    """Tiles of one image."""
     return -(-rows // SIDE) * -(-columns // SIDE)
 
 
-def _tiles(x_NCHW: Tensor) -> Tensor:
+def _planes_of(x_NCHW: Tensor) -> Tensor:
     """Room for the planes of all tiles (P, T, C)."""
-    return _planes(x_NCHW, len(x_NCHW) * _tiles_of_image(x_NCHW), apart=True)
+    return _planes(x_NCHW, len(x_NCHW) * _tiles(*x_NCHW.shape[2:]), apart=True)
 
 
 def _planes(like: Tensor, rows: int, *, apart: bool) -> Tensor:
@@ -255,6 +290,6 @@ def _planes(like: Tensor, rows: int, *, apart: bool) -> Tensor:
 
 def _parts(x_NCHW: Tensor) -> list[slice]:
     """Images whose planes are held at the same time."""
-    numbers = PLANES * _tiles_of_image(x_NCHW) * x_NCHW.shape[1]
-    size = max(1, _MOST_NUMBERS // numbers)
+    numbers = PLANES * _tiles(*x_NCHW.shape[2:]) * x_NCHW.shape[1]
+    size = max(1, MOST_NUMBERS // numbers)
     return [slice(first, first + size) for first in range(0, len(x_NCHW), size)]

@@ -247,7 +247,9 @@ def decide_engine(asked: EngineSpec, need: StepNeed) -> list[machines.Choice]:
         UserError: where the machine lacks what was asked for, or memory.
     """
     choices = choose_engine(asked)
-    device = next(str(choice.value) for choice in choices if choice.setting == "device")
+    decided = {choice.setting: choice.value for choice in choices}
+    device = str(decided["device"])
+    need = need.with_kernels(str(decided["kernels"]))
     free = free_memory(device)
     segments = choose_checkpoint_segments(
         asked.checkpoint_segments, need, memory=memory_of(device), free=free

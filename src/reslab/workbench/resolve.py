@@ -270,6 +270,7 @@ def measure_need(
         copies=6 if averaged else 5,
         parameters=cost.parameters,
         convolutions=find_net(model["name"]).convolutions,
+        scratch=cost.scratch,
     )
 
 
@@ -279,7 +280,7 @@ def warn_of_shortage(run: ResolvedRun, need: StepNeed) -> list[str]:
     if run.engine.device != "cpu":
         return []
     told = shortage(
-        need,
+        need.with_kernels(run.engine.kernels),
         segments=run.engine.checkpoint_segments,
         parts=run.engine.micro_batches,
         free=free_memory(run.engine.device),
