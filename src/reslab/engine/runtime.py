@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import functools
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -41,8 +40,7 @@ class Runtime:
     checkpoint_segments: int = 0
     micro_batches: int = 1
 
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> contextlib.AbstractContextManager[None]:
         """Within the context the process has this engine's threads and kernels.
 
         Afterwards it has what it had, but for how glibc treats freed memory, which cannot be asked
@@ -51,16 +49,9 @@ class Runtime:
         Raises:
             UserError: where it wants reslab's kernels and they cannot be had.
         """
-        kernels = self._kernels()
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
         if self.device == "cpu":
             _keep_from_now_on()
-        try:
-            with using_kernels(kernels):
-                yield
-        finally:
-            torch.set_num_threads(before)
+        return _Active(self.threads, self._kernels())
 
     def _kernels(self) -> Kernels | None:
         if self.kernels == "torch":
@@ -131,6 +122,29 @@ class Runtime:
         if self.memory_format == "channels_last":
             return torch.channels_last
         return torch.contiguous_format
+
+
+class _Active(contextlib.AbstractContextManager[None]):
+    """Threads and kernels for a while.
+
+    Written out and doing only what changes something, since a session enters it with every call:
+    a generator takes 25 us of a call of 600.
+    """
+
+    def __init__(self, threads: int, kernels: Kernels | None) -> None:
+        self._threads = threads
+        self._kernels = using_kernels(kernels)
+
+    def __enter__(self) -> None:
+        self._before = torch.get_num_threads()
+        if self._threads != self._before:
+            torch.set_num_threads(self._threads)
+        self._kernels.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._kernels.__exit__(None, None, None)
+        if torch.get_num_threads() != self._before:
+            torch.set_num_threads(self._before)
 
 
 def keep_freed_memory() -> bool:

@@ -90,7 +90,8 @@ def compile_model(
     request = compiled.create_infer_request()
 
     def forward(images_NCHW: Tensor) -> Tensor:
-        found = request.infer([images_NCHW.contiguous().numpy()], share_inputs=True)
+        # The only input by itself: in a list it takes 30 us longer.
+        found = request.infer(images_NCHW.contiguous().numpy(), share_inputs=True)
         return torch.from_numpy(found[0])
 
     forward(images_NCHW)

@@ -118,7 +118,7 @@ class Session:
                 parts.append(found_ND)
                 done += len(found_ND)
                 self._left -= len(found_ND)
-            return np.concatenate(parts)
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def prepare(self, pixels_NCHW: npt.NDArray[np.uint8]) -> None:
         """Make the engine ready for what ``outputs`` will be given first, as that would do itself.
