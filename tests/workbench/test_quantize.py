@@ -22,6 +22,7 @@ from reslab.workbench import quantize as workbench
 from reslab.workbench.evaluate import evaluate_run
 from reslab.workbench.quantize import quantize_run, time_engines
 from reslab.workbench.quantized import NUMBERS, RECORD, XML
+from reslab.workbench.reporting import draw_run
 from reslab.workbench.resume import prepare_again
 from tests.contract.complaints import snapshot
 from tests.workbench.test_calibrate import Closed, spoil_classifier
@@ -40,7 +41,8 @@ def made(tiny_source: reslab.ArraySource, tmp_path_factory: pytest.TempPathFacto
     after = snapshot(run.path)
     assert found.passed
     assert after.keys() - before.keys() == {"int8", XML, NUMBERS, RECORD}
-    assert all(after[name] == before[name] for name in before)
+    # The page tells of it, and is all that changes.
+    assert {name for name in before if after[name] != before[name]} == {"report.html"}
     return run
 
 
@@ -76,6 +78,20 @@ def logits(lost: int, pixels_NCHW: np.ndarray) -> np.ndarray:
 
 
 # --- what is found and kept -------------------------------------------------------------------
+
+
+def test_the_page_tells_of_it_while_the_weights_are_the_same(
+    made: reslab.Run, tmp_path: Path
+) -> None:
+    run = reslab.load_run(shutil.copytree(made.path, tmp_path / "run"))
+    page = (run.path / "report.html").read_text()
+    assert "Int8 model" in page and "of the best weights" in page
+    with run.folder.weights("best").open("ab") as file:
+        file.write(b"more")
+    draw_run(run)
+    page = (run.path / "report.html").read_text()
+    assert "Int8 model" not in page
+    assert "int8 model was made of weights that have changed since" in page
 
 
 def test_the_figures_are_those_of_the_model_that_is_kept(

@@ -23,6 +23,7 @@ from reslab.inference.ready import Ready
 from reslab.inference.trial import time_in_turns
 from reslab.runs.environment import package_version
 from reslab.runs.files import locked, remove_leftovers
+from reslab.runs.folder import HISTORY
 from reslab.workbench.of_weights import digest_weights
 from reslab.workbench.quantized import (
     FOLDER,
@@ -34,6 +35,7 @@ from reslab.workbench.quantized import (
     Trial,
     quantized_for,
 )
+from reslab.workbench.reporting import draw_run
 from reslab.workbench.resolve import normaliser_of
 from reslab.workbench.resume import prepare_again
 from reslab.workbench.run import Run, Use
@@ -123,6 +125,8 @@ def quantize_run(
         )
         if found.passed:
             _store(run, found, xml, numbers)
+            if run.folder.has(HISTORY) and run.history:
+                draw_run(run)
     return found
 
 

@@ -34,6 +34,7 @@ from reslab.training.state import Cut, describe_cut
 from reslab.wording import counted
 from reslab.workbench.calibrated import Found, calibration_for, read_calibration
 from reslab.workbench.evaluate import Evaluation
+from reslab.workbench.quantized import Quantization, read_quantization, why_stale
 from reslab.workbench.run import Run
 from reslab.writing import write_atomically
 
@@ -78,6 +79,8 @@ def draw_run(run: Run) -> None:
     worst = _read_mistakes(run)
     stored = read_calibration(run.folder)
     calibrated = Found(None) if stored is None else calibration_for(run.folder, stored.weights)
+    quantized = read_quantization(run.folder)
+    stale = quantized is not None and bool(why_stale(run.folder, quantized.weights, quantized))
     results = tuple(
         Result(weights=use, split=split, metrics=_read_metrics(run, use, document))
         for split in ("test", "fold")
@@ -85,12 +88,12 @@ def draw_run(run: Run) -> None:
     )
     report = ReportData(
         title=f"{run.spec.model.name} on {run.spec.data.name}",
-        facts=_facts(run, metrics),
+        facts=(*_facts(run, metrics), *_tell_int8(None if stale else quantized)),
         history=history,
         best_epoch=best_epoch,
         results=results,
         mistakes=worst,
-        notes=(*_notes(run, metrics), *_note_calibration(calibrated)),
+        notes=(*_notes(run, metrics), *_note_calibration(calibrated), *_note_int8(stale)),
         spec_text=run.folder.read_text(SPEC),
         calibration=calibrated.calibration,
     )
@@ -182,6 +185,24 @@ def _note_calibration(found: Found) -> tuple[str, ...]:
     if not found.warning:
         return ()
     return ("It was calibrated for weights that have changed since; calibrate it anew.",)
+
+
+def _tell_int8(stored: Quantization | None) -> tuple[tuple[str, str], ...]:
+    if stored is None:
+        return ()
+    loss = stored.chosen.loss
+    low, high = (100 * bound for bound in loss.interval)
+    told = (
+        f"of the {stored.weights} weights, accuracy on {loss.n:,} validation images lower by "
+        f"{100 * loss.drop:.2f} points ({low:.2f} to {high:.2f})"
+    )
+    return (("Int8 model", told),)
+
+
+def _note_int8(stale: bool) -> tuple[str, ...]:
+    if not stale:
+        return ()
+    return ("Its int8 model was made of weights that have changed since; quantise it anew.",)
 
 
 def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:
