@@ -16,9 +16,11 @@ from typing import Any
 import train_step
 import train_throughput
 from accuracy_table import TARGETS, format_table, read_trainings
+from inference import format_table as format_inference
 from measure import best_limits, peak_flops
 from reslab.errors import UserError
 from tables import contender_table, grid_lines, limits_table, provenance, table
+from tricks import format_table as format_tricks
 
 _NAME = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-(?P<kind>[a-z0-9-]+)")
 
@@ -182,6 +184,42 @@ def memory_by_depth(results: Sequence[Loaded]) -> str:
     )
 
 
+def inference(results: Sequence[Loaded]) -> str:
+    """Each net and batch by the newest file that has it."""
+    newest: dict[tuple[Any, ...], tuple[Loaded, dict[str, Any]]] = {}
+    for loaded in results:
+        for piece in loaded.document["pieces"]:
+            newest[(piece["net"], piece["size"], piece["batch"])] = (loaded, piece)
+    parts = []
+    for loaded in results:
+        own = [piece for source, piece in newest.values() if source is loaded]
+        if own:
+            parts += [
+                format_inference({"pieces": own}),
+                limits_table(loaded.document["limits"]),
+                provenance(loaded.document["environment"]),
+            ]
+    return "\n\n".join(parts)
+
+
+def parts_of_fast(results: Sequence[Loaded]) -> str:
+    """Each data set by the newest file that has it."""
+    newest = {loaded.document["data"]: loaded.document for loaded in results}
+    parts = []
+    for data, found in newest.items():
+        made = {
+            (t["environment"]["commit"], *t["environment"]["command"]): t["environment"]
+            for t in reversed(found["trainings"])
+        }
+        parts += [
+            f"On {data}, judged on {found['validation']:,} of the training images that were not "
+            "trained on.",
+            format_tricks(found),
+            *(provenance(environment) for environment in reversed(made.values())),
+        ]
+    return "\n\n".join(parts)
+
+
 SECTIONS = (
     Section(
         title="A training step",
@@ -205,6 +243,22 @@ SECTIONS = (
         "chosen by it. A contender that never gets there counts with the time to its best epoch; "
         "its ratio is then too small.",
         write=times_to_accuracy,
+    ),
+    Section(
+        title="The recipe fast, part by part",
+        kind="tricks",
+        about="Accuracy of the last weights on validation images, by which the recipe was chosen, "
+        "and what it changes to leave out a part or to add one: means over seeds, differences seed "
+        "by seed with a t interval. Times are of trainings one after the other, not in turns.",
+        write=parts_of_fast,
+    ),
+    Section(
+        title="Classifying images",
+        kind="inference",
+        about="Milliseconds of a whole call, from uint8 images to probabilities, medians over "
+        "rounds in turns. The last column holds reslab's time over that of the fastest contender "
+        "of its kind, which is what is lost by the choice of an engine and by all around it.",
+        write=inference,
     ),
     Section(
         title="Memory by depth",
