@@ -22,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -185,32 +185,33 @@ class Ours:
         return time.perf_counter() - began
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Run the protocol; everything that was found."""
-    environment = describe_machine()
-    names = list(dict.fromkeys(options.contenders))
-    limits = measure_limits(threads=options.threads, quick=True)
-    pieces = [
-        measure_piece(
-            Work(net=net, size=options.size or NETS[net], batch=batch, threads=options.threads),
-            names,
-            rounds=options.rounds,
-            engine=options.engine,
-            engines=options.engines,
-        )
-        for net in dict.fromkeys(options.nets)
-        for batch in dict.fromkeys(options.batches)
-    ]
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Run the protocol, piece by piece, each with its machine and what that could do."""
+    # Pieces of several calls may come together in one file.
+    made = {
+        "environment": describe_machine(),
+        "limits": measure_limits(threads=options.threads, quick=True),
+    }
+    for net in dict.fromkeys(options.nets):
+        for batch in dict.fromkeys(options.batches):
+            piece = measure_piece(
+                Work(net=net, size=options.size or NETS[net], batch=batch, threads=options.threads),
+                list(dict.fromkeys(options.contenders)),
+                rounds=options.rounds,
+                engine=options.engine,
+                engines=options.engines,
+            )
+            yield {**piece, **made}
+
+
+def document_of(pieces: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is written."""
     return {
         "benchmark": "inference",
         "protocol": {
             "call": "uint8 images to probabilities, random weights",
             "order": "A B C, C B A, …; one process a contender",
-            "rounds": options.rounds,
-            "threads": options.threads,
         },
-        "environment": environment,
-        "limits": limits,
         "pieces": pieces,
     }
 
@@ -273,12 +274,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Measure and print."""
     options = parse()
-    found = measure(options)
-    if options.out is not None:
-        if options.add and options.out.exists():
-            before = json.loads(options.out.read_text())
-            found = {**found, "pieces": before["pieces"] + found["pieces"]}
-        options.out.write_text(json.dumps(found, indent=2) + "\n")
+    pieces = []
+    if options.add and options.out is not None and options.out.exists():
+        pieces = json.loads(options.out.read_text())["pieces"]
+    for piece in measure(options):
+        pieces.append(piece)
+        if options.out is not None:
+            options.out.write_text(json.dumps(document_of(pieces), indent=2) + "\n")
+    found = document_of(pieces)
     print(json.dumps(found, indent=2) if options.json else format_table(found))
     return 0
 

@@ -19,7 +19,8 @@ from accuracy_table import TARGETS, format_table, read_trainings
 from inference import format_table as format_inference
 from measure import best_limits, peak_flops
 from reslab.errors import UserError
-from tables import contender_table, grid_lines, limits_table, provenance, table
+from reslab.wording import counted
+from tables import contender_table, grid_lines, limits_table, provenance, provenances, table
 from tricks import format_table as format_tricks
 
 _NAME = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-(?P<kind>[a-z0-9-]+)")
@@ -146,12 +147,7 @@ def times_to_accuracy(results: Sequence[Loaded]) -> str:
             parts.append(f"Load at the end of the trainings: {min(loads):.1f} to {max(loads):.1f}.")
         best = best_limits([training["limits"] for training in own])
         parts.append(limits_table(best))
-        # A line for each commit and command that made some of them.
-        made = {
-            (t["environment"]["commit"], *t["environment"]["command"]): t["environment"]
-            for t in reversed(own)
-        }
-        parts += [provenance(environment) for environment in reversed(made.values())]
+        parts += provenances(training["environment"] for training in own)
     return "\n\n".join(parts)
 
 
@@ -185,20 +181,21 @@ def memory_by_depth(results: Sequence[Loaded]) -> str:
 
 
 def inference(results: Sequence[Loaded]) -> str:
-    """Each net and batch by the newest file that has it."""
-    newest: dict[tuple[Any, ...], tuple[Loaded, dict[str, Any]]] = {}
-    for loaded in results:
-        for piece in loaded.document["pieces"]:
-            newest[(piece["net"], piece["size"], piece["batch"])] = (loaded, piece)
+    """Each net, batch and number of threads by the newest piece that has it, by threads."""
+    newest = {
+        (piece["threads"], piece["net"], piece["size"], piece["batch"]): piece
+        for loaded in results
+        for piece in loaded.document["pieces"]
+    }
     parts = []
-    for loaded in results:
-        own = [piece for source, piece in newest.values() if source is loaded]
-        if own:
-            parts += [
-                format_inference({"pieces": own}),
-                limits_table(loaded.document["limits"]),
-                provenance(loaded.document["environment"]),
-            ]
+    for threads in sorted({key[0] for key in newest}, reverse=True):
+        own = [piece for key, piece in newest.items() if key[0] == threads]
+        parts += [
+            f"With {counted(threads, 'thread')}:",
+            format_inference({"pieces": own}),
+            limits_table(best_limits([piece["limits"] for piece in own])),
+            *provenances(piece["environment"] for piece in own),
+        ]
     return "\n\n".join(parts)
 
 
@@ -207,15 +204,14 @@ def parts_of_fast(results: Sequence[Loaded]) -> str:
     newest = {loaded.document["data"]: loaded.document for loaded in results}
     parts = []
     for data, found in newest.items():
-        made = {
-            (t["environment"]["commit"], *t["environment"]["command"]): t["environment"]
-            for t in reversed(found["trainings"])
-        }
+        trainings = found["trainings"]
+        threads = sorted({training["threads"] for training in trainings})
+        told = ", ".join(found["settings"]) or "the recipe's own settings"
         parts += [
             f"On {data}, judged on {found['validation']:,} of the training images that were not "
-            "trained on.",
+            f"trained on; {told}, {' or '.join(map(str, threads))} threads.",
             format_tricks(found),
-            *(provenance(environment) for environment in reversed(made.values())),
+            *provenances(training["environment"] for training in trainings),
         ]
     return "\n\n".join(parts)
 

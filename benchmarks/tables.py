@@ -117,6 +117,14 @@ def limits_table(limits: Mapping[str, Any]) -> str:
     return table([*head, *(f"{t} thread{'s' if t != '1' else ''}" for t in threads)], rows)
 
 
+def provenances(environments: Iterable[Mapping[str, Any]]) -> list[str]:
+    """``provenance`` of each commit and command once, in the order in which they come first."""
+    made: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    for environment in environments:
+        made.setdefault((str(environment["commit"]), *environment["command"]), environment)
+    return [provenance(environment) for environment in made.values()]
+
+
 def provenance(environment: Mapping[str, Any]) -> str:
     """How a result was made: command, commit, versions, machine, how busy it was."""
     packages, machine = environment["packages"], environment["machine"]

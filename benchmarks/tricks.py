@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,12 +27,13 @@ from measure import describe_machine
 from race import say
 from reslab.data.catalog import open_source
 from reslab.engine.runtime import Runtime
+from reslab.errors import UserError
 from reslab.inference.eager import compute_logits
 from reslab.spec.recipes import recipe_document
 from reslab.spec.run import RunSpec
 from reslab.spec.text import build, parse_override
 from reslab.training.fit import begin, fit
-from reslab.workbench.resolve import normaliser_of, resolve, train_batches
+from reslab.workbench.resolve import Prepared, normaliser_of, resolve, train_batches
 from reslab.workbench.train import initial_model
 from reslab.writing import write_atomically
 from tables import table
@@ -47,12 +49,12 @@ WITHOUT: dict[str, tuple[str, ...]] = {
     "mirroring": ("data.augment.flip=false",),
     "label smoothing": ("training.label_smoothing=0.0",),
     "weight decay": ("training.weight_decay=0.0",),
-    "batches of 256 (512)": ("training.batch_size=512",),
     "reslab's kernels (torch's)": ("engine.kernels=torch",),
 }
 
 # With one part more.
 WITH: dict[str, tuple[str, ...]] = {
+    "batches of 512": ("training.batch_size=512",),
     "random erasing 0.5": ("data.augment.erasing=0.5",),
     "mixup 0.2": ("training.mixup=0.2",),
     "weight average 0.99": ("training.ema=0.99",),
@@ -70,36 +72,65 @@ VARIANTS = {
 def main() -> None:
     """Parse, train what is missing, write after each, print the table."""
     options = parse()
-    document: dict[str, Any] = {
-        "benchmark": "tricks",
-        "data": options.data,
-        "validation": options.validation,
-        "settings": list(options.set),
-        "trainings": [],
-    }
-    if options.out.exists():
-        document = json.loads(options.out.read_text())
+    document = open_document(options)
     done = {(t["variant"], t["seed"]) for t in document["trainings"]}
     # Seed by seed, so that a table of fewer seeds can be had at any time.
     for seed in options.seeds:
         for name in options.variants:
-            if (name, seed) not in done:
-                found = train([*options.set, *VARIANTS[name], f"seeds.base={seed}"], options)
-                document["trainings"].append({"variant": name, "seed": seed, **found})
-                write_atomically(options.out, (json.dumps(document, indent=1) + "\n").encode())
-                say(f"{name}, seed {seed}: {found['accuracy']:.2%} in {found['seconds']:.0f} s")
+            if (name, seed) in done:
+                continue
+            prepared = prepare(name, seed, options)
+            if name != WHOLE and prepared.run == prepare(WHOLE, seed, options).run:
+                say(f"{name}: the recipe is the same on {options.data}")
+                continue
+            found = train(prepared)
+            document["trainings"].append({"variant": name, "seed": seed, **found})
+            write_atomically(options.out, (json.dumps(document, indent=1) + "\n").encode())
+            say(f"{name}, seed {seed}: {found['accuracy']:.2%} in {found['seconds']:.0f} s")
     print(format_table(document))
 
 
-def train(settings: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
-    """Train with some settings; accuracy and loss on validation, and seconds of training."""
+def open_document(options: argparse.Namespace) -> dict[str, Any]:
+    """What the file holds, or an empty document.
+
+    Raises:
+        UserError: where it holds trainings of other work.
+    """
+    work = {
+        "benchmark": "tricks",
+        "data": options.data,
+        "validation": options.validation,
+        "settings": list(options.set),
+    }
+    if not options.out.exists():
+        return {**work, "trainings": []}
+    document: dict[str, Any] = json.loads(options.out.read_text())
+    there = {name: document.get(name) for name in work}
+    if there != work:
+        raise UserError(
+            f"{options.out} has trainings of other work",
+            expected=str(work),
+            received=str(there),
+            remedy="name another file",
+        )
+    return document
+
+
+def prepare(name: str, seed: int, options: argparse.Namespace) -> Prepared:
+    """What a variant trains with a seed."""
     shared = {
         "data": {"name": options.data, "root": options.root, "validation": options.validation},
         "engine": {"device": "cpu"},
+        "seeds": {"base": seed},
     }
+    settings = map(parse_override, [*options.set, *VARIANTS[name]])
+    document = recipe_document("fast", shared, *settings)
+    return resolve(build(RunSpec, document), open_source(options.data, options.root))
+
+
+def train(prepared: Prepared) -> dict[str, Any]:
+    """Train; accuracy and loss on validation, and seconds of training."""
     environment = describe_machine()
-    document = recipe_document("fast", shared, *map(parse_override, settings))
-    prepared = resolve(build(RunSpec, document), open_source(options.data, options.root))
     run, images = prepared.run, prepared.validation
     runtime = Runtime(**run.engine.model_dump())
     with runtime.active():
@@ -186,4 +217,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))

@@ -40,3 +40,60 @@ def test_a_result_without_date_or_kind_is_refused(document, tmp_path):
     (tmp_path / "found.json").write_text("{}")
     with pytest.raises(UserError, match=r"found\.json is no name of a result"):
         document.gather(tmp_path)
+
+
+def environment(commit):
+    return {
+        "command": ["tool.py", "--out", "x"],
+        "commit": commit,
+        "started": "2026-11-22T00:00:00",
+        "python": "3.11.7",
+        "packages": {"torch": "2.14.1"},
+        "machine": {"cpu": "some CPU", "cpus": 2, "features": {"avx512": True}},
+    }
+
+
+def piece(batch, threads, milliseconds, commit):
+    speeds = {"1": 0.1, "2": 0.2}
+    return {
+        **{"net": "resnet20", "size": 32, "batch": batch, "threads": threads, "best": "eager"},
+        "contenders": {
+            "eager": {"milliseconds": {"median": milliseconds}, "facts": {}},
+            "reslab": {"milliseconds": {"median": 1.0}, "facts": {"engine": "folded"}},
+        },
+        "regret": {"ratio": 1.0, "interval": [0.9, 1.1]},
+        "environment": environment(commit),
+        "limits": {"gemm_tflops": {"fp32": {"2048": speeds}}, "copy_gb_per_s": speeds},
+    }
+
+
+def test_pieces_of_prediction_are_told_with_what_made_each(document, tmp_path):
+    (tmp_path / "2026-11-22-inference.json").write_text(
+        json.dumps({"pieces": [piece(1, 2, 3.25, "old"), piece(8, 2, 4.5, "old")]})
+    )
+    (tmp_path / "2026-11-23-inference.json").write_text(
+        json.dumps({"pieces": [piece(1, 2, 2.75, "new"), piece(1, 1, 9.5, "new")]})
+    )
+    page = document.write_page(document.gather(tmp_path))
+    both, one = page.split("With 1 thread:")
+    assert "With 2 threads:" in both
+    assert "| 2.75 |" in both and "| 4.50 |" in both and "3.25" not in page
+    assert "commit old" in both and "commit new" in both
+    assert "| 9.50 |" in one and "commit new" in one and "commit old" not in one
+
+
+def test_parts_of_the_recipe_are_told_with_their_gain(document, tmp_path):
+    def training(variant, accuracy):
+        about = {"seed": 0, "loss": 0.2, "seconds": 60.0, "threads": 2}
+        return {
+            **{"variant": variant, "accuracy": accuracy, "environment": environment("c")},
+            **about,
+        }
+
+    trainings = [training("all of it", 0.94), training("without crops", 0.935)]
+    found = {"data": "some", "validation": 1000, "settings": [], "trainings": trainings}
+    (tmp_path / "2026-11-22-tricks.json").write_text(json.dumps(found))
+    page = document.write_page(document.gather(tmp_path))
+    assert "On some, judged on 1,000 of the training images" in page
+    assert "| without crops | 1 | 93.50 | -0.50 |" in page
+    assert page.count("commit c;") == 1

@@ -46,7 +46,8 @@ def test_pieces_come_together_and_all_give_the_same(tmp_path):
     assert list(piece["contenders"]) == ["eager", "reslab"]
     assert piece["contenders"]["reslab"]["facts"]["engine"] == "folded"
     check_piece(piece)
-    assert {"python", "packages", "commit", "machine"} <= set(found["environment"])
+    assert {"python", "packages", "commit", "machine"} <= set(piece["environment"])
+    assert piece["limits"]["gemm_tflops"]
 
 
 def test_the_table_has_a_row_for_each_piece(monkeypatch):

@@ -124,8 +124,6 @@ def test_scratch_of_the_greediest_convolution_is_part_of_a_step():
     assert ours.step_bytes(0) - plain.step_bytes(0) == 1001
     # In parts of three images.
     assert ours.step_bytes(0, parts=4) - plain.step_bytes(0, parts=4) == 509
-    assert ours.with_kernels("reslab") == ours
-    assert ours.with_kernels("torch") == plain
 
 
 def test_scratch_may_be_what_cuts_a_batch():

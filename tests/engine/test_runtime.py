@@ -156,3 +156,21 @@ def test_kernels_that_are_gone_are_told_before_anything_begins(monkeypatch):
     ):
         pass
     assert torch.get_num_threads() == threads
+
+
+def test_mkl_chooses_no_threads_by_itself_even_where_their_number_stays():
+    code = """
+import ctypes, sys, torch
+from pathlib import Path
+from reslab.engine.runtime import Runtime
+library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+if not hasattr(library, "mkl_serv_get_dynamic"):
+    sys.exit(77)
+before = library.mkl_serv_get_dynamic()
+with Runtime(threads=torch.get_num_threads()).active():
+    print(before, library.mkl_serv_get_dynamic())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode == 77 or sys.platform != "linux":
+        pytest.skip("torch has no MKL here")
+    assert done.stdout.split() == ["1", "0"], done.stderr

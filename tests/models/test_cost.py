@@ -158,3 +158,19 @@ def test_an_image_that_the_net_cannot_take_is_refused():
         measure_cost(lambda: nn.Sequential(nn.Conv2d(1, 2, 5)), 1, 4)
     with pytest.raises(UserError, match=r"images of this shape: expected \(N, 3, H, W\)"):
         measure_cost(lambda: create_model("resnet14", in_channels=3), 1, 32)
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "counts"),
+    [
+        ("resnet18", {}, True),
+        ("plain18", {}, True),
+        ("preact_resnet18", {}, False),
+        ("resnet18", {"norm": "group"}, False),
+        ("resnet18", {"activation": "gelu"}, False),
+        ("resnet20", {}, False),
+    ],
+)
+def test_scratch_is_counted_where_the_kernels_would_hold_any(net, options, counts):
+    cost = measure_cost(lambda: create_model(net, stem="small", **options), 3, 32)
+    assert bool(cost.scratch) is counts

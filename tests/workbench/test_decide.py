@@ -14,7 +14,7 @@ from reslab.workbench.decide import (
     choose_engine,
     decide_class_weights,
     decide_data,
-    decide_engine,
+    decide_memory,
     decide_model,
     decide_training,
     doubt_augmentation,
@@ -35,11 +35,11 @@ def test_engine_choices_carry_reasons() -> None:
     assert all(c.reason for c in choices)
 
 
-def test_the_engine_is_all_that_a_resolved_one_needs() -> None:
+def test_what_memory_asks_for_completes_the_engine() -> None:
     small, large = (
         {
             c.setting: c.value
-            for c in decide_engine(
+            for c in decide_memory(
                 EngineSpec(),
                 StepNeed(
                     batch_size=2**30,
@@ -48,11 +48,13 @@ def test_the_engine_is_all_that_a_resolved_one_needs() -> None:
                     least=1,
                     convolutions=5,
                 ),
+                "cpu",
             )
         }
         for image_bytes in (1, 2**20)
     )
-    assert small.keys() == EngineSpec.model_fields.keys() - {"compile"}
+    decided = {choice.setting for choice in choose_engine(EngineSpec())}
+    assert small.keys() | decided == EngineSpec.model_fields.keys() - {"compile"}
     assert (small["checkpoint_segments"], large["checkpoint_segments"]) == (0, 3)
     assert small["micro_batches"] == 1 < large["micro_batches"]
 

@@ -94,6 +94,20 @@ def test_the_page_tells_of_it_while_the_weights_are_the_same(
     assert "int8 model was made of weights that have changed since" in page
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [(RECORD, "record of its int8 model cannot be read"), (NUMBERS, "int8 model is damaged")],
+)
+def test_a_model_that_is_damaged_is_noted_and_stops_no_page(
+    made: reslab.Run, tmp_path: Path, name: str, said: str
+) -> None:
+    run = reslab.load_run(shutil.copytree(made.path, tmp_path / "run"))
+    (run.path / name).write_text("damaged")
+    draw_run(run)
+    page = (run.path / "report.html").read_text()
+    assert said in page and "Int8 model" not in page
+
+
 def test_the_figures_are_those_of_the_model_that_is_kept(
     made: reslab.Run, tiny_source: reslab.ArraySource
 ) -> None:

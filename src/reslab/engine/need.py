@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reslab.engine.machine import Choice
 from reslab.errors import UserError
@@ -32,7 +32,8 @@ class StepNeed:
             optimiser, the best weight so far, and perhaps an average.
         parameters: of the net, in numbers.
         convolutions: of the net's residual branches, which decide how many segments are usual.
-        scratch: of the kinds of convolutions, one of which is computed at a time.
+        scratch: of the kinds of convolutions, one of which is computed at a time; none where
+            torch computes them.
     """
 
     batch_size: int
@@ -42,10 +43,6 @@ class StepNeed:
     parameters: int
     convolutions: int
     scratch: tuple[Scratch, ...] = ()
-
-    def with_kernels(self, kernels: str) -> StepNeed:
-        """The same where convolutions are computed by ``reslab`` or ``torch``."""
-        return self if kernels == "reslab" else replace(self, scratch=())
 
     @property
     def fixed_bytes(self) -> int:

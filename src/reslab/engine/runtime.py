@@ -50,7 +50,7 @@ class Runtime:
             UserError: where it wants reslab's kernels and they cannot be had.
         """
         if self.device == "cpu":
-            _keep_from_now_on()
+            _settle_process()
         return _Active(self.threads, self._kernels())
 
     def _kernels(self) -> Kernels | None:
@@ -128,7 +128,7 @@ class _Active(contextlib.AbstractContextManager[None]):
     """Threads and kernels for a while.
 
     Written out and doing only what changes something, since a session enters it with every call:
-    a generator takes 25 us of a call of 600.
+    see docs/decisions/0016.
     """
 
     def __init__(self, threads: int, kernels: Kernels | None) -> None:
@@ -167,6 +167,9 @@ def keep_freed_memory() -> bool:
 
 
 @functools.cache
-def _keep_from_now_on() -> None:
-    """Once a process: it lasts, and asking takes as long as a layer of a small net."""
+def _settle_process() -> None:
+    """Once a process, whose threads and memory are then what every engine expects."""
+    # Even to the number that it is: it also ends MKL's choosing of fewer threads by itself, on
+    # which last digits would depend.
+    torch.set_num_threads(torch.get_num_threads())
     keep_freed_memory()

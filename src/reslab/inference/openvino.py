@@ -90,7 +90,7 @@ def compile_model(
     request = compiled.create_infer_request()
 
     def forward(images_NCHW: Tensor) -> Tensor:
-        # The only input by itself: in a list it takes 30 us longer.
+        # The only input by itself: it takes longer in a list.
         found = request.infer(images_NCHW.contiguous().numpy(), share_inputs=True)
         return torch.from_numpy(found[0])
 

@@ -129,7 +129,11 @@ class Selection:
         ready.keep([])
 
     def add(self, ready: Ready, entry: Entry) -> bool:
-        """Make an engine ready unless it is; whether it may be used."""
+        """Make an engine ready unless it is; whether it may be used.
+
+        Raises:
+            UserError: where it cannot be, and is the one that was asked for.
+        """
         if entry.name in ready.forwards:
             return True
         # Times that are remembered may be of a run that has an int8 model where this one has none.

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from reslab.errors import UserError
 from reslab.models.describe import describe_layers
+from reslab.models.fused import fused_convolutions
 from reslab.ops.scratch import Scratch, scratch_of
 
 # The part of a net that a tensor belongs to where no sub-module is at work.
@@ -52,7 +53,7 @@ class Cost:
             additions are not counted.
         activation_bytes: what an ordinary training step in fp32 keeps of one image from the
             forward for the backward, weights and what does not grow with the batch left out.
-        scratch: what each kind of its convolutions needs besides where reslab's kernels compute it.
+        scratch: what its kinds of convolutions need besides where reslab's kernels compute them.
         stages: the same by sub-module, in the order of the forward pass.
     """
 
@@ -124,6 +125,7 @@ def _trace(
     outputs: dict[str, tuple[int, ...]] = {}
     kept: Counter[str] = Counter()
     scratch: dict[Scratch, None] = {}
+    fused = fused_convolutions(model)
     held: dict[int, Tensor] = {}
     at_work = [_NET]
 
@@ -137,9 +139,7 @@ def _trace(
             if isinstance(module, nn.Conv2d | nn.Linear):
                 # Each output element is one dot product over a filter's or row's weights.
                 macs[name] += output[0].numel() * module.weight[0].numel()
-            if isinstance(module, nn.Conv2d) and (
-                found := scratch_of(module, *inputs[0].shape[2:])
-            ):
+            if module in fused and (found := scratch_of(module, *inputs[0].shape[2:])):
                 scratch[found] = None
 
         return record

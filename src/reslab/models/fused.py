@@ -62,6 +62,17 @@ def _training_plan(block: FirstPaperBlock) -> Plan | None:
     return None if type(depth) is not StochasticDepth or depth.probability else plan_of(block)
 
 
+def fused_convolutions(model: nn.Module) -> set[nn.Conv2d]:
+    """The convolutions of those of a net's blocks that the kernels can train."""
+    return {
+        unit.conv
+        for module in model.modules()
+        if {"units", "forward"} <= vars(type(module)).keys()
+        if (plan := _training_plan(cast(FirstPaperBlock, module))) is not None
+        for unit in plan.units
+    }
+
+
 def _others(block: FirstPaperBlock) -> list[nn.Module]:
     """The modules that are passed over besides convolutions and norms."""
     shortcut = [] if block.downsample is None else [block.downsample]

@@ -283,7 +283,7 @@ def active_kernels() -> Kernels | None:
 
 
 class _Using(contextlib.AbstractContextManager[None]):
-    """Written out, since a session enters it with every call: a generator takes 10 us more."""
+    """Written out, since a session enters it with every call: see docs/decisions/0016."""
 
     def __init__(self, kernels: Kernels | None) -> None:
         self._kernels = kernels

@@ -240,22 +240,18 @@ def decide_model(asked: ModelSpec, image_size: int) -> Document:
     }
 
 
-def decide_engine(asked: EngineSpec, need: StepNeed) -> list[machines.Choice]:
-    """The engine for a net and its batches.
+def decide_memory(asked: EngineSpec, need: StepNeed, device: str) -> list[machines.Choice]:
+    """What is done for a step to fit into the device's memory, with reasons.
 
     Raises:
-        UserError: where the machine lacks what was asked for, or memory.
+        UserError: where there is too little for any.
     """
-    choices = choose_engine(asked)
-    decided = {choice.setting: choice.value for choice in choices}
-    device = str(decided["device"])
-    need = need.with_kernels(str(decided["kernels"]))
     free = free_memory(device)
     segments = choose_checkpoint_segments(
         asked.checkpoint_segments, need, memory=memory_of(device), free=free
     )
     parts = choose_micro_batches(asked.micro_batches, need, segments=int(segments.value), free=free)
-    return [*choices, segments, parts]
+    return [segments, parts]
 
 
 def choose_engine(asked: EngineSpec) -> list[machines.Choice]:

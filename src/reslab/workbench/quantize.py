@@ -67,7 +67,7 @@ def quantize_run(
 
     Ranges are chosen on training images, without augmentation; validation images judge. Where the
     first way costs too much accuracy a finer one is tried. A model that passes replaces an earlier
-    one; where none passes the run stays as it was.
+    one, and the run's page is drawn anew; where none passes the run stays as it was.
 
     Args:
         run: a run that has weights; it need not have finished.

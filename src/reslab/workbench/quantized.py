@@ -122,20 +122,18 @@ def quantized_for(folder: RunFolder, use: str) -> Quantized | Obstacle:
     Weights and the model's files are known by their digests, so that a training which went on,
     or a file that was damaged, is noticed.
     """
-    remedy = f"{quantize_command(folder, use)} makes one for them"
+    anew = f"{quantize_command(folder, use)} makes it anew"
     try:
         stored = read_quantization(folder)
     except UserError as error:
-        return Obstacle(error.what, quantize_command(folder, use) + " makes it anew", is_news=True)
+        return Obstacle(error.what, anew, is_news=True)
+    remedy = f"{quantize_command(folder, use)} makes one for them"
     if stored is None:
         return Obstacle(f"there is no int8 model of the {use} weights of {folder.path}", remedy)
-    reason = why_stale(folder, use, stored)
-    if reason:
+    if reason := why_stale(folder, use, stored):
         return Obstacle(reason, remedy, is_news=True)
-    for name, digest in stored.files.items():
-        if digest_weights(folder.path / name) != digest:
-            reason = f"{folder.path / name} is damaged or missing"
-            return Obstacle(reason, quantize_command(folder, use) + " makes it anew", is_news=True)
+    if reason := why_damaged(folder, stored):
+        return Obstacle(reason, anew, is_news=True)
     xml, numbers = ((folder.path / name).read_bytes() for name in (XML, NUMBERS))
     loss = stored.chosen.loss
     return Quantized(xml, numbers, changed=loss.changed, images=loss.n)
@@ -145,6 +143,14 @@ def why_stale(folder: RunFolder, use: str, stored: Quantization) -> str:
     """Why a model is not of the weights as they are now; empty where it is."""
     what = why_other(folder, use, weights=stored.weights, digest=stored.weights_sha256)
     return what and f"the int8 model in {folder.path} {what}"
+
+
+def why_damaged(folder: RunFolder, stored: Quantization) -> str:
+    """Which file of a model is not as it was stored; empty where all are."""
+    for name, digest in stored.files.items():
+        if digest_weights(folder.path / name) != digest:
+            return f"{folder.path / name} is damaged or missing"
+    return ""
 
 
 def read_quantization(folder: RunFolder) -> Quantization | None:

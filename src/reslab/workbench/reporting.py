@@ -29,12 +29,13 @@ from reslab.runs.folder import (
     MISTAKES_DATA,
     REPORT,
     SPEC,
+    RunFolder,
 )
 from reslab.training.state import Cut, describe_cut
 from reslab.wording import counted
 from reslab.workbench.calibrated import Found, calibration_for, read_calibration
 from reslab.workbench.evaluate import Evaluation
-from reslab.workbench.quantized import Quantization, read_quantization, why_stale
+from reslab.workbench.quantized import read_quantization, why_damaged, why_stale
 from reslab.workbench.run import Run
 from reslab.writing import write_atomically
 
@@ -62,7 +63,8 @@ def store_evaluation(run: Run, evaluation: Evaluation) -> None:
 def draw_run(run: Run) -> None:
     """Write curves.png, confusion.png, mistakes.png and report.html from what the run holds.
 
-    Where it was calibrated for the weights that it has, confidence.png too.
+    Where it was calibrated for the weights that it has, confidence.png too. The page also tells of
+    an int8 model.
 
     Raises:
         UserError: where no epoch of the run was finished, or its files are damaged.
@@ -79,8 +81,7 @@ def draw_run(run: Run) -> None:
     worst = _read_mistakes(run)
     stored = read_calibration(run.folder)
     calibrated = Found(None) if stored is None else calibration_for(run.folder, stored.weights)
-    quantized = read_quantization(run.folder)
-    stale = quantized is not None and bool(why_stale(run.folder, quantized.weights, quantized))
+    int8_facts, int8_notes = _tell_int8(run.folder)
     results = tuple(
         Result(weights=use, split=split, metrics=_read_metrics(run, use, document))
         for split in ("test", "fold")
@@ -88,12 +89,12 @@ def draw_run(run: Run) -> None:
     )
     report = ReportData(
         title=f"{run.spec.model.name} on {run.spec.data.name}",
-        facts=(*_facts(run, metrics), *_tell_int8(None if stale else quantized)),
+        facts=(*_facts(run, metrics), *int8_facts),
         history=history,
         best_epoch=best_epoch,
         results=results,
         mistakes=worst,
-        notes=(*_notes(run, metrics), *_note_calibration(calibrated), *_note_int8(stale)),
+        notes=(*_notes(run, metrics), *_note_calibration(calibrated), *int8_notes),
         spec_text=run.folder.read_text(SPEC),
         calibration=calibrated.calibration,
     )
@@ -187,22 +188,27 @@ def _note_calibration(found: Found) -> tuple[str, ...]:
     return ("It was calibrated for weights that have changed since; calibrate it anew.",)
 
 
-def _tell_int8(stored: Quantization | None) -> tuple[tuple[str, str], ...]:
+def _tell_int8(folder: RunFolder) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """What is known of an int8 model as facts, or a note of why it cannot be used."""
+    try:
+        stored = read_quantization(folder)
+    except UserError:
+        # Prediction does without one that is damaged, and so does the page.
+        return (), ("The record of its int8 model cannot be read; quantise it anew.",)
     if stored is None:
-        return ()
+        return (), ()
+    if why_stale(folder, stored.weights, stored):
+        changed = "Its int8 model was made of weights that have changed since; quantise it anew."
+        return (), (changed,)
+    if why_damaged(folder, stored):
+        return (), ("Its int8 model is damaged; quantise it anew.",)
     loss = stored.chosen.loss
-    low, high = (100 * bound for bound in loss.interval)
+    low, high = (-100 * bound for bound in reversed(loss.interval))
     told = (
-        f"of the {stored.weights} weights, accuracy on {loss.n:,} validation images lower by "
-        f"{100 * loss.drop:.2f} points ({low:.2f} to {high:.2f})"
+        f"of the {stored.weights} weights; accuracy on {loss.n:,} validation images "
+        f"{-100 * loss.drop:+.2f} points ({low:+.2f} to {high:+.2f})"
     )
-    return (("Int8 model", told),)
-
-
-def _note_int8(stale: bool) -> tuple[str, ...]:
-    if not stale:
-        return ()
-    return ("Its int8 model was made of weights that have changed since; quantise it anew.",)
+    return (("Int8 model", told),), ()
 
 
 def _notes(run: Run, metrics: dict[str, Any]) -> tuple[str, ...]:

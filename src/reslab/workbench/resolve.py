@@ -29,9 +29,10 @@ from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import DataSpec, RunSpec
 from reslab.spec.text import Document, build, merge
 from reslab.workbench.decide import (
+    choose_engine,
     decide_class_weights,
     decide_data,
-    decide_engine,
+    decide_memory,
     decide_model,
     decide_training,
     doubt_augmentation,
@@ -91,14 +92,17 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         spec.training.class_weights, train.labels_N, card.classes
     )
     model = decide_model(spec.model, card.image_size)
+    engine = choose_engine(spec.engine)
+    chosen = {choice.setting: str(choice.value) for choice in engine}
     need = measure_need(
         model,
         card,
         crop=data["augment"]["crop"],
         batch_size=training["batch_size"],
         averaged=spec.training.ema > 0,
+        kernels=chosen["kernels"],
     )
-    choices = decide_engine(spec.engine, need)
+    choices = [*engine, *decide_memory(spec.engine, need, chosen["device"])]
     normaliser = measure_normaliser(train.pixels_NCHW)
     facts = {
         "classes": list(card.classes),
@@ -237,7 +241,13 @@ def train_batches(prepared: Prepared, *, augmented: bool = True) -> TrainBatches
 
 
 def measure_need(
-    model: Document, card: DataCard, *, crop: int, batch_size: int, averaged: bool
+    model: Document,
+    card: DataCard,
+    *,
+    crop: int,
+    batch_size: int,
+    averaged: bool,
+    kernels: str,
 ) -> StepNeed:
     """The memory that a training step needs, without making one.
 
@@ -247,6 +257,7 @@ def measure_need(
         crop: rows and columns of an image as the net sees it.
         batch_size: images of a batch.
         averaged: whether a running average of the weights is kept.
+        kernels: ``reslab`` or ``torch``: whose operations train.
 
     Raises:
         UserError: for what would only fail at the first step.
@@ -270,7 +281,7 @@ def measure_need(
         copies=6 if averaged else 5,
         parameters=cost.parameters,
         convolutions=find_net(model["name"]).convolutions,
-        scratch=cost.scratch,
+        scratch=cost.scratch if kernels == "reslab" else (),
     )
 
 
@@ -280,7 +291,7 @@ def warn_of_shortage(run: ResolvedRun, need: StepNeed) -> list[str]:
     if run.engine.device != "cpu":
         return []
     told = shortage(
-        need.with_kernels(run.engine.kernels),
+        need,
         segments=run.engine.checkpoint_segments,
         parts=run.engine.micro_batches,
         free=free_memory(run.engine.device),

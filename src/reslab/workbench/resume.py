@@ -124,6 +124,7 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
         crop=spec.data.augment.crop,
         batch_size=spec.training.batch_size,
         averaged=spec.training.ema > 0,
+        kernels=spec.engine.kernels,
     )
     return Prepared(
         run=spec,
