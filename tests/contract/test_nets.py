@@ -72,6 +72,8 @@ def test_each_option_changes_the_net_or_is_refused(name: str) -> None:
             -1
         ]
         assert last.get_submodule("stochastic_depth").probability == 0.5
+    wide = shapes(on_meta(name, widen=2))
+    assert wide.keys() == shapes(usual).keys() and wide["conv1.weight"][0] == 2 * net.widths[0]
     if "bottleneck" in net.block:
         strided = on_meta(name, stride_in_1x1=True).get_submodule("layer2.0.conv1")
         assert strided.stride == (2, 2)

@@ -54,6 +54,7 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "model.name": ((), "resnet20"),
     "model.shortcut": ((), "B"),
     "model.stem": ((), "imagenet"),
+    "model.widen": ((), "2"),
     "model.norm": ((), "group"),
     "model.activation": ((), "tanh"),
     "model.dropout": ((), "0.5"),

@@ -49,6 +49,7 @@ def create_model(
     weights: str | Path | None = None,
     stem: Stem | None = None,
     shortcut: Shortcut | None = None,
+    widen: int = 1,
     norm: Norm = "batch",
     activation: Activation = "relu",
     dropout: float = 0.0,
@@ -68,6 +69,8 @@ def create_model(
             weights that fit in part, see ``reslab.load_weights``.
         stem: ``imagenet`` or ``small``; None: the net's own.
         shortcut: ``A``, ``B``, ``C``, ``conv3x3`` or ``none``; None: the net's own.
+        widen: times the net's own channels, in the stem and every stage: the widening factor k
+            of Zagoruyko and Komodakis (arXiv 1605.07146, section 2.2), whose stem stays as it is.
         norm: see ``ResNet``, as all that follow.
         activation: the nonlinearity throughout.
         dropout: before the head.
@@ -81,6 +84,8 @@ def create_model(
         UserError: for an unknown name or an option that has no meaning for the net.
     """
     net = find_net(name)
+    if widen < 1:
+        raise UserError("widen multiplies channels", expected="1 or more", received=str(widen))
     if net.shortcut == "none" and shortcut not in (None, "none"):
         raise UserError(
             f"{name} is a plain net and has no shortcut",
@@ -91,7 +96,7 @@ def create_model(
     model = ResNet(
         _block_of(net, stride_in_1x1=stride_in_1x1),
         net.depths,
-        net.widths,
+        tuple(widen * width for width in net.widths),
         num_classes=net.num_classes if num_classes is None else num_classes,
         in_channels=in_channels,
         stem=net.stem if stem is None else stem,

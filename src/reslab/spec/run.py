@@ -102,6 +102,9 @@ class ModelSpec(Frozen):
         description="first layers: imagenet (7x7, stride 2, max pool) or small (3x3); auto: small "
         "below 96 pixels, else the net's own",
     )
+    widen: Annotated[int, Field(ge=1, le=32)] = Field(
+        1, description="times the net's own channels in the stem and every stage"
+    )
     norm: Norm = Field(
         "batch", description=f"what normalises the channels: {', '.join(get_args(Norm))}"
     )
