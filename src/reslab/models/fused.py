@@ -67,10 +67,15 @@ def fused_convolutions(model: nn.Module) -> set[nn.Conv2d]:
     return {
         unit.conv
         for module in model.modules()
-        if {"units", "forward"} <= vars(type(module)).keys()
+        if _is_of_first_paper(module)
         if (plan := _training_plan(cast(FirstPaperBlock, module))) is not None
         for unit in plan.units
     }
+
+
+def _is_of_first_paper(module: nn.Module) -> bool:
+    """Whether it is such a block by its own class: one that derives from it may do other things."""
+    return {"units", "forward"} <= vars(type(module)).keys()
 
 
 def _others(block: FirstPaperBlock) -> list[nn.Module]:
@@ -112,8 +117,7 @@ def fused_chain(
         plans.append(Plan(branch=units) if units and type(stem[2]) is nn.ReLU else None)
     for stage in stages:
         for module in stage:
-            # A class that derives from a block may do something else in its forward.
-            if stage.segments or not {"units", "forward"} <= vars(type(module)).keys():
+            if stage.segments or not _is_of_first_paper(module):
                 return None
             block = cast(FirstPaperBlock, module)
             plans.append(_training_plan(block))

@@ -289,11 +289,10 @@ class _Using(contextlib.AbstractContextManager[None]):
         self._kernels = kernels
 
     def __enter__(self) -> None:
-        self._before = _ACTIVE.get()
-        _ACTIVE.set(self._kernels)
+        self._token = _ACTIVE.set(self._kernels)
 
     def __exit__(self, *_: object) -> None:
-        _ACTIVE.set(self._before)
+        _ACTIVE.reset(self._token)
 
 
 def using_kernels(kernels: Kernels | None) -> contextlib.AbstractContextManager[None]:
