@@ -189,10 +189,15 @@ def ratio_of_medians(
     }
 
 
+# Of a product that takes milliseconds at most, even where it is emulated.
+_SMALL_SIDE = 256
+
+
 def measure_limits(*, threads: int, quick: bool) -> dict[str, Any]:
     """What the machine can do at best, to stand beside what was reached.
 
-    A copy counts each byte once as read and once as written.
+    A copy counts each byte once as read and once as written. A precision that the processor has no
+    arithmetic for, so that a large product would take minutes, is measured on a small one.
 
     Args:
         threads: with how many, beside 1 and 2.
@@ -209,7 +214,7 @@ def measure_limits(*, threads: int, quick: bool) -> dict[str, Any]:
     for number in sorted({1, min(2, inspect_machine().cpus), threads}):
         torch.set_num_threads(number)
         for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-            for side in sides:
+            for side in (_SMALL_SIDE,) if _is_hopeless(dtype) else sides:
                 speed = 2 * side**3 / _best_seconds(_product(side, dtype), repeats) / 1e12
                 gemm.setdefault(name, {}).setdefault(str(side), {})[str(number)] = speed
         source = torch.ones(2**26)
@@ -229,6 +234,22 @@ def _best_seconds(work: Callable[[], object], repeats: int) -> float:
         work()
         seconds.append(time.perf_counter() - began)
     return min(seconds)
+
+
+def _is_hopeless(dtype: torch.dtype) -> bool:
+    """Whether products in that precision are beneath a tenth of those in fp32.
+
+    Single threads are compared, so that the answer does not depend on how many there are.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        taken, usual = (
+            _best_seconds(_product(_SMALL_SIDE, each), repeats=3) for each in (dtype, torch.float32)
+        )
+    finally:
+        torch.set_num_threads(before)
+    return taken > 10 * usual
 
 
 def _product(side: int, dtype: torch.dtype) -> Callable[[], object]:

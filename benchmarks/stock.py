@@ -20,6 +20,9 @@ _TRIAL_TURNS = 3
 _TURN_SECONDS = 2.0
 _MOST_STEPS = 4
 
+# A variant whose second step takes as many times as long as the fastest one's has lost.
+_HOPELESS = 4.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
@@ -91,7 +94,8 @@ class Trial:
 def find_fastest(variants: Sequence[Variant], train: Callable[[Variant, int], object]) -> Trial:
     """Let variants take turns (A B C, C B A, …) for a few steps each and tell the fastest.
 
-    A variant that fails takes no part. The fastest is the one whose best turn was fastest: what
+    A variant that fails takes no part, nor does one that its second step shows to be hopeless; of
+    that one this step is recorded. The fastest is the one whose best turn was fastest: what
     disturbs a turn only ever makes it slower. A single variant makes its first step only.
 
     Args:
@@ -113,11 +117,17 @@ def find_fastest(variants: Sequence[Variant], train: Callable[[Variant, int], ob
         raise RuntimeError(f"no variant works: {failed}")
     turns: dict[Variant, list[float]] = {variant: [] for variant in first}
     if len(first) > 1:
-        # The second step tells how many a turn may have.
-        second = min(_seconds_a_step(train, variant, 1) for variant in first)
-        steps = max(1, min(_MOST_STEPS, int(_TURN_SECONDS / second)))
+        # The second step tells how many a turn may have, and who need not take part: bf16 on a
+        # processor without it is ten times as slow as fp32.
+        second = {variant: _seconds_a_step(train, variant, 1) for variant in first}
+        fastest = min(second.values())
+        for variant, seconds in second.items():
+            if seconds > _HOPELESS * fastest:
+                turns[variant].append(seconds)
+        racing = [variant for variant in first if not turns[variant]]
+        steps = max(1, min(_MOST_STEPS, int(_TURN_SECONDS / fastest)))
         for turn in range(_TRIAL_TURNS):
-            for variant in list(first) if turn % 2 == 0 else reversed(list(first)):
+            for variant in racing if turn % 2 == 0 else reversed(racing):
                 turns[variant].append(_seconds_a_step(train, variant, steps))
     best = min(first, key=lambda variant: min(turns[variant], default=0.0))
     record: dict[str, Any] = {"choosing_seconds": time.perf_counter() - began}
