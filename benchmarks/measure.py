@@ -214,7 +214,7 @@ def measure_limits(*, threads: int, quick: bool) -> dict[str, Any]:
     for number in sorted({1, min(2, inspect_machine().cpus), threads}):
         torch.set_num_threads(number)
         for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-            for side in (_SMALL_SIDE,) if _is_hopeless(dtype) else sides:
+            for side in (_SMALL_SIDE,) if is_emulated(dtype) else sides:
                 speed = 2 * side**3 / _best_seconds(_product(side, dtype), repeats) / 1e12
                 gemm.setdefault(name, {}).setdefault(str(side), {})[str(number)] = speed
         source = torch.ones(2**26)
@@ -236,10 +236,11 @@ def _best_seconds(work: Callable[[], object], repeats: int) -> float:
     return min(seconds)
 
 
-def _is_hopeless(dtype: torch.dtype) -> bool:
-    """Whether products in that precision are beneath a tenth of those in fp32.
+def is_emulated(dtype: torch.dtype) -> bool:
+    """Whether matrix products in that precision take more than ten times those in fp32.
 
-    Single threads are compared, so that the answer does not depend on how many there are.
+    So it is where the processor has no arithmetic for it. Single threads are compared, so that the
+    answer does not depend on how many there are.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

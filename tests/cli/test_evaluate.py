@@ -171,6 +171,21 @@ def test_another_engine_scores_and_leaves_the_record_alone(
     assert json.loads((stopped / "metrics.json").read_text())["test"]["best"]["n"] == 360
 
 
+def test_mirror_images_score_and_leave_the_record_alone(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped = Path(shutil.copytree(digits_run, tmp_path / "stopped"))
+    (stopped / "metrics.json").write_text('{"status": "finished"}')
+    assert run(["evaluate", str(stopped), "--flip"]) == 0
+    captured = capsys.readouterr()
+    assert "best weights, averaged over mirror images" in captured.out
+    assert "keeps what the engine eager gives with its own evaluation.flip" in captured.err
+    assert "test" not in json.loads((stopped / "metrics.json").read_text())
+    assert run(["evaluate", str(stopped), "--no-flip", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["flip"] is False
+    assert "test" in json.loads((stopped / "metrics.json").read_text())
+
+
 def test_an_engine_that_cannot_be_used_opens_no_test_split(
     digits_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

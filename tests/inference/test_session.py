@@ -28,6 +28,16 @@ def test_the_engine_that_was_asked_for_is_used(model, engines, count) -> None:
     assert at_work.engine == "static" and Static.sizes
 
 
+@pytest.mark.parametrize("name", ["eager", "static"])
+def test_mirror_images_are_averaged_in(model, engines, name) -> None:
+    engines(planted("Static"))
+    at_work = opened(model, engine=name, flip=True)
+    mean = (expected(model) + expected(model, PIXELS[..., ::-1].copy())) / 2
+    np.testing.assert_allclose(at_work.outputs(PIXELS), mean, rtol=1e-4, atol=1e-5)
+    assert at_work.computed[name] == 2 * len(PIXELS)
+    assert at_work.outputs(PIXELS[:0]).shape == (0, 3)
+
+
 def test_what_was_prepared_is_used(model, engines) -> None:
     engines(planted("Static"))
     at_work = opened(model, engine="static")

@@ -9,11 +9,19 @@ from reslab.catalog.datasets import DATASETS
 from reslab.engine.need import StepNeed
 from reslab.errors import UserError
 from reslab.spec.optimizers import SGD
-from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, ModelSpec, TrainingSpec
+from reslab.spec.run import (
+    AugmentSpec,
+    DataSpec,
+    EngineSpec,
+    EvaluationSpec,
+    ModelSpec,
+    TrainingSpec,
+)
 from reslab.workbench.decide import (
     choose_engine,
     decide_class_weights,
     decide_data,
+    decide_evaluation,
     decide_memory,
     decide_model,
     decide_training,
@@ -21,6 +29,15 @@ from reslab.workbench.decide import (
 )
 
 CARDS = {card.name: card for card in DATASETS}
+
+
+@pytest.mark.parametrize(
+    ("asked", "in_training", "expected"),
+    [("auto", True, True), ("auto", False, False), (True, False, True), (False, True, False)],
+)
+def test_mirror_images_are_looked_at_where_training_has_them(asked, in_training, expected) -> None:
+    decided = decide_evaluation(EvaluationSpec(flip=asked), flip=in_training)
+    assert decided == {"flip": expected}
 
 
 def test_engine_choices_carry_reasons() -> None:

@@ -39,6 +39,19 @@ def test_validation_is_the_part_that_was_split_off(
     assert result.warnings == ()
 
 
+def test_mirror_images_are_averaged_in_where_asked(
+    own: reslab.Run, tiny_source: reslab.ArraySource
+) -> None:
+    plain, flipped = (
+        evaluate_run(own, split="val", source=tiny_source, flip=flip).scored[0].logits_NK
+        for flip in (None, True)
+    )
+    images_NCHW = evaluate_run(own, split="val", source=tiny_source).images.pixels_NCHW
+    mirrored = own.logits(images_NCHW[..., ::-1].copy())
+    np.testing.assert_allclose(flipped, (plain + mirrored) / 2, atol=1e-5)
+    assert np.abs(flipped - plain).max() > 1e-3
+
+
 def test_other_training_images_are_warned_about(
     own: reslab.Run, tiny_source: reslab.ArraySource
 ) -> None:

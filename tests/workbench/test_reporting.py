@@ -78,6 +78,21 @@ def test_steps_that_came_to_nothing_are_noted(own: reslab.Run) -> None:
     assert "3 steps came to nothing" in (own.path / "report.html").read_text()
 
 
+def test_a_net_that_looks_at_mirror_images_is_told_and_predicts_with_them(
+    tiny_source: reslab.ArraySource, tmp_path: Path
+) -> None:
+    spec = reslab.recipe(
+        training={"epochs": 1, "batch_size": 20},
+        data={"augment": {"flip": True}},
+        evaluation={"flip": "auto"},
+    )
+    run = reslab.train(spec, data=tiny_source, out=tmp_path / "run")
+    assert "averaged over each image and its mirror image" in run.folder.read_text("report.html")
+    images_NCHW = tiny_source.load_train().pixels_NCHW[:4]
+    mirrored_NCHW = images_NCHW[..., ::-1].copy()
+    np.testing.assert_array_equal(run.probabilities(images_NCHW), run.probabilities(mirrored_NCHW))
+
+
 def test_mirrored_digits_are_noted(tmp_path: Path) -> None:
     spec = reslab.recipe(
         data={"limit": 60, "validation": 20, "augment": {"flip": True}},

@@ -46,6 +46,10 @@ def evaluate(
     data: Annotated[str | None, Parameter(help="another data set, with the same classes")] = None,
     root: Root = None,
     engine: Engine = REFERENCE,
+    flip: Annotated[
+        bool | None,
+        Parameter(help="average over mirror images; by default as the run has it: evaluation.flip"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Score a run on the test split, its validation or its fold."""
@@ -71,7 +75,8 @@ def evaluate(
         source = open_source(data, root)
     # Of a run that was stopped before it was scored, this is it, by the reference alone.
     is_missing = data is None and chosen == own and own not in loaded.metrics
-    may_be_own = is_missing and engine == REFERENCE
+    own_flip = loaded.spec.evaluation.flip
+    may_be_own = is_missing and engine == REFERENCE and flip in (None, own_flip)
     with locked(loaded.path) if may_be_own else nullcontext():
         result = evaluate_run(
             loaded,
@@ -80,6 +85,7 @@ def evaluate(
             source=source,
             root=root,
             engine=engine,
+            flip=flip,
             tell=tell,
         )
         # Asked again: whoever held it before may have tested it.
@@ -90,13 +96,17 @@ def evaluate(
     for text in (*result.warnings, *filter(None, [found.warning])):
         warn(text)
     if is_missing and not may_be_own:
-        warn("this is not written into the run, which keeps what the engine eager gives")
+        warn(
+            "this is not written into the run, which keeps what the engine eager gives with its "
+            "own evaluation.flip"
+        )
     confidence = judge(result.scored[0].logits_NK, result.images.labels_N, found.calibration)
     document: dict[str, Any] = {
         "run": str(loaded.path),
         "split": chosen,
         "weights": use,
         "engine": result.scored[0].engine,
+        "flip": own_flip if flip is None else flip,
         **result.scored[0].metrics.to_json(),
         **confidence,
     }
@@ -104,6 +114,7 @@ def evaluate(
         print_json(document)
         return
     by = "" if document["engine"] == REFERENCE else f", engine {document['engine']}"
+    by += ", averaged over mirror images" if document["flip"] else ""
     print_line(f"{chosen} accuracy {accuracy(document)}, {use} weights{by}")
     print_line(
         f"macro-F1 {document['macro_f1']:.4f}, top-5 {percent(document['top5'])}, loss "

@@ -20,6 +20,7 @@ from reslab.engine.memory import is_out_of_memory, release
 from reslab.engine.runtime import Runtime
 from reslab.inference.catalog import AUTO, INT8, REFERENCE, SHORT, find_engine
 from reslab.inference.eager import check_batch, compute_logits, usual_batch
+from reslab.inference.mirrored import average_with_mirrored
 from reslab.inference.offer import Offer, Stored, nothing_stored
 from reslab.inference.ready import Ready
 from reslab.inference.selection import Selection
@@ -44,6 +45,7 @@ class Session:
         images: how many will come in all calls together; 0: those of the first call.
         batch_size: images of a batch; None: as many as are usual for their size.
         are_logits: whether the net gives logits, and not an embedding.
+        flip: give the mean of what the net makes of an image and of its mirror image.
         machine: what was found; None: look.
         quantized: gives the int8 model that was made of the net.
         warn: told what went wrong with an engine; None: a Python warning.
@@ -66,6 +68,7 @@ class Session:
         images: int = 0,
         batch_size: int | None = None,
         are_logits: bool = True,
+        flip: bool = False,
         machine: Machine | None = None,
         quantized: Stored = nothing_stored,
         warn: Callable[[str], None] | None = None,
@@ -87,7 +90,9 @@ class Session:
         self._model = model
         self._normaliser = normaliser
         self._runtime = runtime
-        self._left = images
+        self._flip = flip
+        # Mirror images are computed one by one as well.
+        self._left = images * (1 + flip)
         self._batch_size = batch_size
         self._are_logits = are_logits
         self._ready: Ready | None = None
@@ -110,15 +115,9 @@ class Session:
         with self._runtime.active():
             if len(pixels_NCHW) == 0:
                 return compute_logits(self._model, pixels_NCHW, self._normaliser, self._runtime)
-            ready = self._readied(pixels_NCHW)
-            parts = []
-            done = 0
-            while done < len(pixels_NCHW):
-                found_ND = self._compute(ready, pixels_NCHW[done:])
-                parts.append(found_ND)
-                done += len(found_ND)
-                self._left -= len(found_ND)
-            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            if self._flip:
+                return average_with_mirrored(self._outputs, pixels_NCHW)
+            return self._outputs(pixels_NCHW)
 
     def prepare(self, pixels_NCHW: npt.NDArray[np.uint8]) -> None:
         """Make the engine ready for what ``outputs`` will be given first, as that would do itself.
@@ -129,6 +128,18 @@ class Session:
         if len(pixels_NCHW) > 0:
             with self._runtime.active():
                 self._readied(pixels_NCHW)
+
+    def _outputs(self, pixels_NCHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Outputs (N, D) of some images as they are."""
+        ready = self._readied(pixels_NCHW)
+        parts = []
+        done = 0
+        while done < len(pixels_NCHW):
+            found_ND = self._compute(ready, pixels_NCHW[done:])
+            parts.append(found_ND)
+            done += len(found_ND)
+            self._left -= len(found_ND)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _readied(self, pixels_NCHW: npt.NDArray[np.uint8]) -> Ready:
         self._left = max(self._left, len(pixels_NCHW))

@@ -16,6 +16,7 @@ from reslab.spec.run import (
     AugmentSpec,
     DataSpec,
     EngineSpec,
+    EvaluationSpec,
     ModelSpec,
     RunSpec,
     SeedSpec,
@@ -65,6 +66,12 @@ class ResolvedTraining(TrainingSpec):
     batch_size: Count
     lr: Annotated[float, Field(gt=0)]
     class_weights: Annotated[tuple[NonNegative, ...], Field(strict=False)] | None = None
+
+
+class ResolvedEvaluation(EvaluationSpec):
+    """Whether images are mirrored; runs from before the setting had none of it."""
+
+    flip: bool = False
 
 
 class ResolvedEngine(EngineSpec):
@@ -122,6 +129,7 @@ class ResolvedRun(RunSpec):
     data: ResolvedData
     model: ResolvedModel
     training: ResolvedTraining
+    evaluation: ResolvedEvaluation = ResolvedEvaluation()
     engine: ResolvedEngine
     seeds: ResolvedSeeds
     facts: Facts

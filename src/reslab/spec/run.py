@@ -217,6 +217,16 @@ class TrainingSpec(Frozen):
     )
 
 
+class EvaluationSpec(Frozen):
+    """How a net is judged and used, while it is trained and afterwards."""
+
+    flip: bool | Auto = Field(
+        False,
+        description="give the mean output of an image and its mirror image (test-time "
+        "augmentation), which takes twice the time; auto: where data.augment.flip mirrors too",
+    )
+
+
 class EngineSpec(Frozen):
     """How fast it runs: nothing here is meant to change what is learned."""
 
@@ -287,6 +297,7 @@ class RunSpec(Frozen):
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
     training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
     engine: EngineSpec = EngineSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     seeds: SeedSpec = SeedSpec()

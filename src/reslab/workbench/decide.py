@@ -18,7 +18,7 @@ from reslab.engine.need import StepNeed, choose_checkpoint_segments, choose_micr
 from reslab.errors import UserError
 from reslab.models.create import find_net
 from reslab.spec.resolved import ResolvedRun
-from reslab.spec.run import DataSpec, EngineSpec, ModelSpec, TrainingSpec
+from reslab.spec.run import DataSpec, EngineSpec, EvaluationSpec, ModelSpec, TrainingSpec
 from reslab.spec.schedules import ScheduleSpec
 from reslab.spec.text import Document
 
@@ -94,6 +94,11 @@ def decide_data(asked: DataSpec, card: DataCard, images: int) -> Document:
         "validation": validation,
         "augment": {"pad": pad, "crop": crop, "flip": flip},
     }
+
+
+def decide_evaluation(asked: EvaluationSpec, *, flip: bool) -> Document:
+    """Whether mirror images are looked at; ``flip``: whether the net learns from such."""
+    return {"flip": flip if asked.flip == "auto" else asked.flip}
 
 
 def doubt_augmentation(augment: Document, card: DataCard) -> list[str]:

@@ -74,6 +74,7 @@ def evaluate_run(
     root: str | None = None,
     opened_by: str = "evaluate",
     engine: str = REFERENCE,
+    flip: bool | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Score a run's weights. Each opening of the test split is written into the run first.
@@ -86,7 +87,7 @@ def evaluate_run(
         source: the data set as an object; None: the one that the run names.
         root: where the data set lies now; None: where the run found it.
         opened_by: who asks, for the record.
-        engine: see ``Run.session``. What is written into a run is the reference's.
+        engine, flip: see ``Run.session``. What is written into a run is the reference's.
         tell: told what was measured of engines; None: nobody.
 
     Raises:
@@ -110,7 +111,9 @@ def evaluate_run(
     # Before the test split counts as opened, so that an engine that cannot be used, or made ready
     # for the net, costs nothing.
     sessions = [
-        run.session(use, engine=engine, images=len(images), warn=warnings.append, tell=tell)
+        run.session(
+            use, engine=engine, images=len(images), flip=flip, warn=warnings.append, tell=tell
+        )
         for use in uses
     ]
     for session in sessions:

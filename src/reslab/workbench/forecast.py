@@ -116,7 +116,7 @@ def forecast(
     """
     run, state = prepared.run, stepper.state
     seconds_a_step = rehearse(stepper)
-    evaluating = _seconds_an_image(stepper, prepared)
+    evaluating = _seconds_an_image(stepper, prepared) * (1 + run.evaluation.flip)
     validation = evaluating * len(prepared.validation)
     # Best and last weights are both scored.
     test = 2 * evaluating * prepared.scored

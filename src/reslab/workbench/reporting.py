@@ -165,6 +165,8 @@ def _facts(run: Run, metrics: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ),
         ("Seed", str(spec.seeds.base)),
     ]
+    if spec.evaluation.flip:
+        facts.append(("Outputs", "averaged over each image and its mirror image"))
     if "train_seconds" in metrics:
         facts.append(("Training time", f"{metrics['train_seconds']:.1f} s"))
         facts.append(("Speed", f"{metrics['images_per_second']:,.0f} images/s"))

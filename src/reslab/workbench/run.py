@@ -87,6 +87,7 @@ class Run(StoredRun):
         images: int = 0,
         batch_size: int | None = None,
         embeddings: bool = False,
+        flip: bool | None = None,
         warn: Callable[[str], None] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Session:
@@ -99,6 +100,7 @@ class Run(StoredRun):
             images: how many there will be in all parts together, by which ``auto`` chooses.
             batch_size: images of a batch; None: as many as are usual for their size.
             embeddings: give what the head sees instead of logits.
+            flip: average over mirror images; None: as evaluation.flip has it.
             warn: told what went wrong with an engine; None: a Python warning.
             tell: told what was measured; None: nobody.
 
@@ -119,6 +121,7 @@ class Run(StoredRun):
             images=images,
             batch_size=evaluation_batch(self.spec) if batch_size is None else batch_size,
             are_logits=not embeddings,
+            flip=self.spec.evaluation.flip if flip is None else flip,
             quantized=partial(quantized_for, self.folder, use),
             warn=warn,
             tell=tell,

@@ -9,6 +9,8 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -18,6 +20,7 @@ from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, UserError
 from reslab.evaluation.metrics import compute_metrics
 from reslab.inference.eager import compute_logits
+from reslab.inference.mirrored import average_with_mirrored
 from reslab.models.resnet import ResNet
 from reslab.runs.checkpoint import Checkpoint, Checkpoints
 from reslab.runs.environment import describe_environment
@@ -238,14 +241,20 @@ def validator(
             raise StopRequestedError("validation was asked to stop")
 
     def validate(model: nn.Module) -> Judged:
-        logits_NK = compute_logits(
-            model,
-            images.pixels_NCHW,
-            normaliser_of(run),
-            runtime,
-            batch_size=evaluation_batch(run),
-            on_batch=stop_if_asked,
-        )
+        def outputs(pixels_NCHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            return compute_logits(
+                model,
+                pixels_NCHW,
+                normaliser_of(run),
+                runtime,
+                batch_size=evaluation_batch(run),
+                on_batch=stop_if_asked,
+            )
+
+        if run.evaluation.flip:
+            logits_NK = average_with_mirrored(outputs, images.pixels_NCHW)
+        else:
+            logits_NK = outputs(images.pixels_NCHW)
         metrics = compute_metrics(logits_NK, images.labels_N, run.facts.classes)
         return Judged(metrics.loss, metrics.top1, metrics.macro_f1)
 

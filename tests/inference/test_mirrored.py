@@ -1,0 +1,20 @@
+"""Test-time augmentation by mirror images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reslab.inference.mirrored import average_with_mirrored
+
+
+def test_left_and_right_are_exchanged_and_the_outputs_averaged() -> None:
+    pixels_NCHW = np.arange(2 * 1 * 2 * 3, dtype=np.uint8).reshape(2, 1, 2, 3)
+
+    def corner(pixels_NCHW):
+        """The first row's first pixel: of the mirror image its last."""
+        assert pixels_NCHW.flags.c_contiguous
+        return pixels_NCHW[:, 0, 0, :1].astype(np.float32)
+
+    found_ND = average_with_mirrored(corner, pixels_NCHW)
+    np.testing.assert_array_equal(found_ND, [[1.0], [7.0]])
+    assert found_ND.dtype == np.float32
