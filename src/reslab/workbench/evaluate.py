@@ -87,7 +87,8 @@ def evaluate_run(
         source: the data set as an object; None: the one that the run names.
         root: where the data set lies now; None: where the run found it.
         opened_by: who asks, for the record.
-        engine, flip: see ``Run.session``. What is written into a run is the reference's.
+        engine: see ``Run.session``. What is written into a run is the reference's.
+        flip: see ``Run.session``.
         tell: told what was measured of engines; None: nobody.
 
     Raises:
