@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reslab.inference.mirrored import average_with_mirrored
+from reslab.inference.mirrored import averaged
 
 
 def test_left_and_right_are_exchanged_and_the_outputs_averaged() -> None:
@@ -15,6 +15,7 @@ def test_left_and_right_are_exchanged_and_the_outputs_averaged() -> None:
         assert pixels_NCHW.flags.c_contiguous
         return pixels_NCHW[:, 0, 0, :1].astype(np.float32)
 
-    found_ND = average_with_mirrored(corner, pixels_NCHW)
+    np.testing.assert_array_equal(averaged(corner, pixels_NCHW, flip=False), [[0.0], [6.0]])
+    found_ND = averaged(corner, pixels_NCHW, flip=True)
     np.testing.assert_array_equal(found_ND, [[1.0], [7.0]])
     assert found_ND.dtype == np.float32

@@ -18,6 +18,7 @@ from reslab.errors import ReslabError, TrainingDiverged, UserError
 from reslab.inference.nncf import WAYS
 from reslab.models.weights import weights_to_bytes
 from reslab.runs.files import locked
+from reslab.spec.resolved import ResolvedEvaluation
 from reslab.workbench import quantize as workbench
 from reslab.workbench.evaluate import evaluate_run
 from reslab.workbench.quantize import quantize_run, time_engines
@@ -78,6 +79,25 @@ def logits(lost: int, pixels_NCHW: np.ndarray) -> np.ndarray:
 
 
 # --- what is found and kept -------------------------------------------------------------------
+
+
+def test_mirror_images_judge_int8_where_they_judge_the_net(
+    own: reslab.Run, planted, tiny_source, monkeypatch
+) -> None:
+    seen = []
+    compute = workbench.compute_int8
+
+    def watched(quantized, pixels_NCHW, normaliser, runtime):
+        seen.append(pixels_NCHW)
+        return compute(quantized, pixels_NCHW, normaliser, runtime)
+
+    monkeypatch.setattr(workbench, "compute_int8", watched)
+    flipped = own.spec.model_copy(update={"evaluation": ResolvedEvaluation(flip=True)})
+    quantize_run(
+        reslab.Run(own.folder, flipped), images=12, tolerance=1.0, data=Closed(tiny_source)
+    )
+    plain_NCHW, mirrored_NCHW = seen[:2]
+    np.testing.assert_array_equal(mirrored_NCHW, plain_NCHW[..., ::-1])
 
 
 def test_the_page_tells_of_it_while_the_weights_are_the_same(

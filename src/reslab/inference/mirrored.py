@@ -16,9 +16,11 @@ import numpy.typing as npt
 Outputs = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 
 
-def average_with_mirrored(
-    outputs: Outputs, pixels_NCHW: npt.NDArray[np.uint8]
+def averaged(
+    outputs: Outputs, pixels_NCHW: npt.NDArray[np.uint8], *, flip: bool
 ) -> npt.NDArray[np.float32]:
-    """The mean (N, D) of the outputs of images and of the same with left and right exchanged."""
+    """Outputs (N, D) of images, or with ``flip`` their mean with those of the mirror images."""
+    if not flip:
+        return outputs(pixels_NCHW)
     mirrored_NCHW = np.ascontiguousarray(pixels_NCHW[..., ::-1])
     return (outputs(pixels_NCHW) + outputs(mirrored_NCHW)) / np.float32(2)

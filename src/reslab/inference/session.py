@@ -20,7 +20,7 @@ from reslab.engine.memory import is_out_of_memory, release
 from reslab.engine.runtime import Runtime
 from reslab.inference.catalog import AUTO, INT8, REFERENCE, SHORT, find_engine
 from reslab.inference.eager import check_batch, compute_logits, usual_batch
-from reslab.inference.mirrored import average_with_mirrored
+from reslab.inference.mirrored import averaged
 from reslab.inference.offer import Offer, Stored, nothing_stored
 from reslab.inference.ready import Ready
 from reslab.inference.selection import Selection
@@ -115,9 +115,7 @@ class Session:
         with self._runtime.active():
             if len(pixels_NCHW) == 0:
                 return compute_logits(self._model, pixels_NCHW, self._normaliser, self._runtime)
-            if self._flip:
-                return average_with_mirrored(self._outputs, pixels_NCHW)
-            return self._outputs(pixels_NCHW)
+            return averaged(self._outputs, pixels_NCHW, flip=self._flip)
 
     def prepare(self, pixels_NCHW: npt.NDArray[np.uint8]) -> None:
         """Make the engine ready for what ``outputs`` will be given first, as that would do itself.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from reslab.inference.catalog import INT8, find_engine, obstacle_to
 from reslab.inference.eager import usual_batch
 from reslab.inference.engine import evaluation_mode
 from reslab.inference.int8 import Quantized, compute_int8
+from reslab.inference.mirrored import averaged
 from reslab.inference.nncf import PACKAGES, WAYS, check_packages, quantize
 from reslab.inference.ready import Ready
 from reslab.inference.trial import time_in_turns
@@ -132,8 +134,10 @@ def quantize_run(
 
 def _compute(run: Run, quantized: Quantized, images: Images) -> npt.NDArray[np.float32]:
     runtime = replace(run.runtime(), device="cpu")
+    outputs = partial(compute_int8, quantized, normaliser=normaliser_of(run.spec), runtime=runtime)
     with runtime.active():
-        logits_NK = compute_int8(quantized, images.pixels_NCHW, normaliser_of(run.spec), runtime)
+        # As those in fp32 are.
+        logits_NK = averaged(outputs, images.pixels_NCHW, flip=run.spec.evaluation.flip)
     if not np.isfinite(logits_NK).all():
         raise ReslabError(f"the int8 model of {run.path} gives logits that are not finite")
     return logits_NK

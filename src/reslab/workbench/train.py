@@ -20,7 +20,7 @@ from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, UserError
 from reslab.evaluation.metrics import compute_metrics
 from reslab.inference.eager import compute_logits
-from reslab.inference.mirrored import average_with_mirrored
+from reslab.inference.mirrored import averaged
 from reslab.models.resnet import ResNet
 from reslab.runs.checkpoint import Checkpoint, Checkpoints
 from reslab.runs.environment import describe_environment
@@ -251,10 +251,7 @@ def validator(
                 on_batch=stop_if_asked,
             )
 
-        if run.evaluation.flip:
-            logits_NK = average_with_mirrored(outputs, images.pixels_NCHW)
-        else:
-            logits_NK = outputs(images.pixels_NCHW)
+        logits_NK = averaged(outputs, images.pixels_NCHW, flip=run.evaluation.flip)
         metrics = compute_metrics(logits_NK, images.labels_N, run.facts.classes)
         return Judged(metrics.loss, metrics.top1, metrics.macro_f1)
 
