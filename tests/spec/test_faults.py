@@ -134,7 +134,9 @@ def test_an_unknown_key_without_a_near_one_lists_all():
         "fold, group_by, sampling, augment"
     )
     (sentence,) = faults_of({"qqq": 1})
-    assert sentence.endswith("a run has recipe, data, model, training, engine, checkpoint, seeds")
+    assert sentence.endswith(
+        "a run has recipe, data, model, training, evaluation, engine, checkpoint, seeds"
+    )
 
 
 def test_an_unknown_key_of_a_kind_is_compared_with_that_kind():
