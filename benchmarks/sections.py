@@ -20,7 +20,15 @@ from inference import format_table as format_inference
 from measure import best_limits, peak_flops
 from reslab.errors import UserError
 from reslab.wording import counted
-from tables import contender_table, grid_lines, limits_table, provenance, provenances, table
+from tables import (
+    contender_table,
+    grid_lines,
+    limits_table,
+    machine_of,
+    provenance,
+    provenances,
+    table,
+)
 from tricks import format_table as format_tricks
 
 _NAME = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-(?P<kind>[a-z0-9-]+)")
@@ -87,12 +95,13 @@ def gather(folder: Path) -> list[Loaded]:
 
 
 def training_steps(results: Sequence[Loaded]) -> str:
-    """Each case by the newest result that has it: an overview, then everything about it."""
-    cases: dict[str, Mapping[str, Any]] = {}
+    """Each case and machine by the newest result: an overview, then everything about it."""
+    cases: dict[tuple[str, str], Mapping[str, Any]] = {}
     for loaded in results:
-        cases.update(loaded.document["cases"])
+        for name, found in loaded.document["cases"].items():
+            cases[name, machine_of(found["environment"])] = found
     rows = []
-    for name, found in cases.items():
+    for (name, machine), found in sorted(cases.items()):
         best, ours = found["best_of_grid"], found["contenders"].get(train_step.OURS)
         for other, contender in found["contenders"].items():
             if contender is ours or ours is None:
@@ -101,7 +110,7 @@ def training_steps(results: Sequence[Loaded]) -> str:
             low, high = told["interval"]
             rows.append(
                 [
-                    name,
+                    f"{name} on {machine}",
                     f"{other}{' (best of the grid)' if other == best else ''}",
                     f"{ours['images_per_second']['median']:.1f}",
                     f"{ours['mfu']:.1%}",
@@ -110,7 +119,10 @@ def training_steps(results: Sequence[Loaded]) -> str:
                 ]
             )
     head = ["net", "against", "reslab, images/s", "MFU", "its images/s", "ratio"]
-    details = [train_step.format_case(name, found) for name, found in cases.items()]
+    details = [
+        train_step.format_case(f"{name} on {machine}", found)
+        for (name, machine), found in sorted(cases.items())
+    ]
     return "\n\n".join([table(head, rows), *details])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -123,6 +124,14 @@ def provenances(environments: Iterable[Mapping[str, Any]]) -> list[str]:
     for environment in environments:
         made.setdefault((str(environment["commit"]), *environment["command"]), environment)
     return [provenance(environment) for environment in made.values()]
+
+
+def machine_of(environment: Mapping[str, Any]) -> str:
+    """A machine in few words: its CPU, and the instructions that torch uses of it."""
+    machine = environment["machine"]
+    cpu = re.sub(r"\((R|TM)\)| Processor", "", machine["cpu"]).strip()
+    capability = machine.get("capability")
+    return f"{cpu}, {capability}" if capability else cpu
 
 
 def provenance(environment: Mapping[str, Any]) -> str:

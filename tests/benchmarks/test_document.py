@@ -82,6 +82,29 @@ def test_pieces_of_prediction_are_told_with_what_made_each(document, tmp_path):
     assert "| 9.50 |" in one and "commit new" in one and "commit old" not in one
 
 
+def test_steps_are_told_by_machine_each_by_the_newest_result(document, tmp_path):
+    newest = max(document.RESULTS.glob("*-train-step.json"))
+    found = json.loads(newest.read_text())
+    (name, case), *_ = found["cases"].items()
+    for date, cpu, speed in (
+        ("21", "One", 1.0),
+        ("22", "One", 2.0),
+        ("22", "Two(R) Processor", 3.0),
+    ):
+        case["environment"]["machine"] |= {"cpu": cpu, "capability": "AVX2"}
+        case["contenders"]["plain"]["images_per_second"]["median"] = speed
+        end = "" if cpu == "One" else "-other"
+        path = tmp_path / f"2026-11-{date}-train-step{end}.json"
+        path.write_text(json.dumps({"cases": {name: case}}))
+    page = document.write_page(document.gather(tmp_path))
+    assert page.count(f"### {name} on ") == 2
+    plain = [
+        line for line in page.splitlines() if line.startswith(f"| {name} on ") and "plain" in line
+    ]
+    assert ["One, AVX2" in line and " 2.0 " in line for line in plain] == [True, False]
+    assert ["Two, AVX2" in line and " 3.0 " in line for line in plain] == [False, True]
+
+
 def test_parts_of_the_recipe_are_told_with_their_gain(document, tmp_path):
     def training(variant, accuracy):
         about = {"seed": 0, "loss": 0.2, "seconds": 60.0, "threads": 2}
