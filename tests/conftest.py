@@ -75,6 +75,15 @@ def _nothing_is_remembered_of_engines(tmp_path_factory: pytest.TempPathFactory) 
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _pictures_are_packed_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's cache keeps what it has, and gets nothing of the tests'."""
+    cache = tmp_path_factory.mktemp("packs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.data.ingest.cache_folder", lambda kind: cache / kind)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with MNIST and Fashion-MNIST, where RESLAB_DATA names one."""

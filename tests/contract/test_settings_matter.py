@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import reslab
@@ -50,6 +53,8 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "data.augment.trivial": ((), "true"),
     "data.augment.cutout": ((), "3"),
     "data.augment.erasing": ((), "0.5"),
+    "data.augment.resized": ((), "0.3"),
+    "data.augment.colour": ((), "0.4"),
     "model.name": ((), "resnet20"),
     "model.shortcut": ((), "B"),
     "model.stem": ((), "imagenet"),
@@ -120,6 +125,12 @@ APART = {
     "data.name",
     "data.root",
     "data.group_by",
+    "data.fit",
+    "data.background",
+    "data.image_size",
+    "data.test",
+    "data.exclude",
+    "data.cache_size",
     "training.time_limit",
     "training.non_finite",
     "training.select_by",
@@ -190,6 +201,38 @@ def test_name_and_root_choose_the_data() -> None:
         resolve(build(RunSpec, {"data": {"name": "mnist", "root": "/nowhere"}}))
     with pytest.raises(UserError, match="bundled"):
         resolve(build(RunSpec, {"data": {"name": "digits", "root": "/nowhere"}}))
+
+
+def test_settings_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reslab.data.ingest.cache_folder", lambda kind: tmp_path / kind)
+    root = tmp_path / "shades"
+    for label, level in (("bright", 200), ("dark", 60)):
+        (root / label).mkdir(parents=True)
+        for number in range(20):
+            pixels = np.full((20, 30 + number, 4), level, np.uint8)
+            pixels[:, :15, 3] = number
+            Image.fromarray(pixels).save(root / label / f"{number:02}.png")
+    (tmp_path / "list.txt").write_text("dark/00.png\n")
+
+    def seen(**settings: object) -> tuple[str, int, int, int]:
+        data = {"name": "folder:shades", "root": str(root), **settings}
+        prepared = resolve(build(RunSpec, {"data": data}))
+        packed = sum(path.stat().st_size for path in tmp_path.glob("pictures/*/pixels.u8"))
+        facts = prepared.run.facts
+        return facts.fingerprint, facts.train_images, prepared.scored, packed
+
+    usual = seen()
+    for name, value in {
+        "fit": "squash",
+        "background": "white",
+        "image_size": 10,
+        "test": 0.5,
+        "exclude": str(tmp_path / "list.txt"),
+    }.items():
+        assert seen(**{name: value})[:3] != usual[:3], name
+    shutil.rmtree(tmp_path / "pictures")
+    assert seen(cache_size=0)[:3] == usual[:3]
+    assert seen(cache_size=0)[3] == 0 < seen()[3]
 
 
 def test_groups_choose_the_split(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from reslab.data.preprocess import FORMATS, MAX_PIXELS, SUFFIXES, decode_image
+from reslab.data.preprocess import FORMATS, MAX_PIXELS, SUFFIXES, Fit, decode_image
 from reslab.errors import UserError
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -50,7 +50,7 @@ def declared_png(width, height):
 
 def test_grey_pixels_of_the_right_size_pass_untouched(tmp_path):
     pixels = bytes_of(28, 28)
-    out = decode_image(save(tmp_path, Image.fromarray(pixels)), channels=1, size=28)
+    out = decode_image(save(tmp_path, Image.fromarray(pixels)), Fit(channels=1, size=28))
     assert np.array_equal(out, pixels[None])
     assert out.dtype == np.uint8
     assert out.flags.c_contiguous
@@ -61,14 +61,14 @@ def test_colour_pixels_of_the_right_size_pass_untouched(name, tmp_path):
     pixels = bytes_of(16, 16, 3)
     options = {"lossless": True} if name.endswith("webp") else {}
     path = save(tmp_path, Image.fromarray(pixels), name, **options)
-    out = decode_image(path, channels=3, size=16)
+    out = decode_image(path, Fit(channels=3, size=16))
     assert np.array_equal(out, pixels.transpose(2, 0, 1))
     assert out.flags.c_contiguous
 
 
 def test_a_jpeg_is_what_it_shows(tmp_path):
     path = save(tmp_path, solid((10, 100, 200)), "image.jpg", quality=95)
-    out = decode_image(path, channels=3, size=8).astype(int)
+    out = decode_image(path, Fit(channels=3, size=8)).astype(int)
     assert np.abs(out - np.array([10, 100, 200])[:, None, None]).max() <= 3
 
 
@@ -76,18 +76,18 @@ def test_the_content_counts_and_not_the_name(tmp_path):
     path = tmp_path / "image.txt"
     pixels = bytes_of(6, 6)
     path.write_bytes(encode(Image.fromarray(pixels), "PNG"))
-    assert np.array_equal(decode_image(path, channels=1, size=6)[0], pixels)
+    assert np.array_equal(decode_image(path, Fit(channels=1, size=6))[0], pixels)
 
 
 def test_grey_becomes_three_equal_channels(tmp_path):
     pixels = bytes_of(9, 9)
-    out = decode_image(save(tmp_path, Image.fromarray(pixels)), channels=3, size=9)
+    out = decode_image(save(tmp_path, Image.fromarray(pixels)), Fit(channels=3, size=9))
     assert np.array_equal(out, np.stack([pixels] * 3))
 
 
 def test_colour_becomes_its_luma(tmp_path):
     pixels = bytes_of(9, 9, 3)
-    out = decode_image(save(tmp_path, Image.fromarray(pixels)), channels=1, size=9)
+    out = decode_image(save(tmp_path, Image.fromarray(pixels)), Fit(channels=1, size=9))
     luma = pixels @ np.array([0.299, 0.587, 0.114])
     assert np.abs(out[0] - luma).max() <= 1
 
@@ -95,13 +95,13 @@ def test_colour_becomes_its_luma(tmp_path):
 def test_a_palette_is_looked_up(tmp_path):
     image = Image.fromarray(bytes_of(8, 8, 3)).quantize(16)
     palette = np.array(image.getpalette()).reshape(-1, 3)
-    out = decode_image(save(tmp_path, image), channels=3, size=8)
+    out = decode_image(save(tmp_path, image), Fit(channels=3, size=8))
     assert np.array_equal(out, palette[np.asarray(image)].transpose(2, 0, 1))
 
 
 def test_black_and_white_is_0_and_255(tmp_path):
     bits = bytes_of(8, 8) > 127
-    out = decode_image(save(tmp_path, Image.fromarray(bits)), channels=1, size=8)
+    out = decode_image(save(tmp_path, Image.fromarray(bits)), Fit(channels=1, size=8))
     assert np.array_equal(out[0], np.where(bits, 255, 0))
 
 
@@ -109,45 +109,88 @@ def test_16_bits_are_scaled_and_not_clipped(tmp_path):
     levels = bytes_of(8, 8)
     image = Image.fromarray(levels.astype(np.uint16) * 257)
     assert image.mode == "I;16"
-    out = decode_image(save(tmp_path, image), channels=1, size=8)
+    out = decode_image(save(tmp_path, image), Fit(channels=1, size=8))
     assert np.array_equal(out[0], levels)
 
 
 def test_cmyk_is_turned_to_rgb(tmp_path):
     path = save(tmp_path, solid((0, 255, 255, 0), mode="CMYK"), "image.jpg", quality=95)
-    out = decode_image(path, channels=3, size=8).astype(int)
+    out = decode_image(path, Fit(channels=3, size=8)).astype(int)
     assert np.abs(out - np.array(RED)[:, None, None]).max() <= 4
-    assert decode_image(path, channels=1, size=8).shape == (1, 8, 8)
+    assert decode_image(path, Fit(channels=1, size=8)).shape == (1, 8, 8)
+
+
+BACKGROUNDS = {"black": 0, "grey": 128, "white": 255}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_transparent_lies_on_black(channels, tmp_path):
+@pytest.mark.parametrize(("name", "level"), BACKGROUNDS.items())
+def test_what_is_transparent_lies_on_the_background(channels, name, level, tmp_path):
     colours = np.full((4, 4, 4), 200, np.uint8)
     colours[:, :, 3] = np.array([0, 64, 128, 255])[:, None]
-    out = decode_image(save(tmp_path, Image.fromarray(colours)), channels=channels, size=4)
-    expected = 200 * np.array([0, 64, 128, 255]) / 255
+    fit = Fit(channels=channels, size=4, background=name)
+    out = decode_image(save(tmp_path, Image.fromarray(colours)), fit)
+    share = np.array([0, 64, 128, 255]) / 255
+    expected = 200 * share + level * (1 - share)
     assert np.abs(out - expected[None, :, None]).max() <= 1
-    assert np.all(out[:, 0] == 0)
+    assert np.all(out[:, 0] == level)
     assert np.all(out[:, 3] == 200)
 
 
-def test_grey_with_transparency_lies_on_black(tmp_path):
+def test_grey_with_transparency_lies_on_it_too(tmp_path):
     pixels = np.array([[[200, 0], [200, 255]], [[200, 255], [200, 255]]], np.uint8)
     image = Image.fromarray(pixels)
     assert image.mode == "LA"
-    out = decode_image(save(tmp_path, image), channels=1, size=2)
-    assert out[0].tolist() == [[0, 200], [200, 200]]
+    out = decode_image(save(tmp_path, image), Fit(channels=1, size=2))
+    assert out[0].tolist() == [[128, 200], [200, 200]]
 
 
-def test_a_transparent_colour_of_a_palette_lies_on_black(tmp_path):
+def test_a_transparent_colour_of_a_palette_lies_on_it_too(tmp_path):
     image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8)).convert("P")
     image.putpalette([255, 255, 255, 10, 20, 30])
     path = save(tmp_path, image, transparency=0)
-    out = decode_image(path, channels=3, size=2)
+    out = decode_image(path, Fit(channels=3, size=2, background="black"))
     assert out.transpose(1, 2, 0).tolist() == [
         [[0, 0, 0], [10, 20, 30]],
         [[10, 20, 30], [0, 0, 0]],
     ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "rows"),
+    [
+        # The upper half is white, the lower one black, and the picture twice as wide as high.
+        ("crop", [255, 255, 0, 0]),
+        ("pad", [128, 255, 0, 128]),
+        ("squash", [255, 255, 0, 0]),
+    ],
+)
+def test_policies_of_fitting(policy, rows, tmp_path):
+    pixels = np.zeros((4, 8), np.uint8)
+    pixels[:2] = 255
+    path = save(tmp_path, Image.fromarray(pixels).resize((80, 40), Image.Resampling.NEAREST))
+    out = decode_image(path, Fit(channels=1, size=4, policy=policy)).astype(int)
+    # Rows beside the edge have a little of both.
+    assert np.abs(out[0] - np.array(rows)[:, None]).max() <= 40
+
+
+@pytest.mark.parametrize(("policy", "shown"), [("crop", False), ("pad", True), ("squash", True)])
+def test_crop_alone_hides_the_ends_of_a_long_picture(policy, shown, tmp_path):
+    pixels = np.zeros((30, 90), np.uint8)
+    pixels[:, :20] = 255
+    path = save(tmp_path, Image.fromarray(pixels))
+    out = decode_image(path, Fit(channels=1, size=30, policy=policy, background="black"))
+    assert bool((out == 255).any()) == shown
+
+
+def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(tmp_path):
+    rows, columns = np.mgrid[0:600, 0:800]
+    waves = 127 + 60 * np.sin(rows / 40) + 60 * np.cos(columns / 60)
+    path = save(tmp_path, Image.fromarray(waves.astype(np.uint8)), "a.jpg", quality=95)
+    fit = Fit(channels=1, size=50)
+    png = save(tmp_path, Image.open(path), "a.png")
+    difference = decode_image(path, fit).astype(int) - decode_image(png, fit)
+    assert np.abs(difference).max() <= 4
 
 
 TURNED = {
@@ -167,7 +210,7 @@ def test_a_picture_is_turned_as_its_exif_says(orientation, tmp_path):
     pixels = bytes_of(7, 7)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    out = decode_image(save(tmp_path, Image.fromarray(pixels), exif=exif), channels=1, size=7)
+    out = decode_image(save(tmp_path, Image.fromarray(pixels), exif=exif), Fit(channels=1, size=7))
     assert np.array_equal(out[0], TURNED[orientation](pixels))
 
 
@@ -176,7 +219,7 @@ def test_an_oblong_picture_is_turned_before_it_is_cut(tmp_path):
     image.paste(GREEN, (20, 0, 40, 20))
     exif = Image.Exif()
     exif[0x0112] = 6
-    out = decode_image(save(tmp_path, image, exif=exif), channels=3, size=20)
+    out = decode_image(save(tmp_path, image, exif=exif), Fit(channels=3, size=20))
     assert np.array_equal(out, np.broadcast_to(np.array(GREEN)[:, None, None], (3, 20, 20)))
 
 
@@ -187,7 +230,7 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path):
     )
     with Image.open(path) as image:
         assert image.n_frames == 3
-    out = decode_image(path, channels=3, size=8)
+    out = decode_image(path, Fit(channels=3, size=8))
     assert np.array_equal(out, np.broadcast_to(np.array(RED)[:, None, None], (3, 8, 8)))
 
 
@@ -199,7 +242,7 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path):
 def test_an_oblong_picture_is_cut_at_the_centre(size, upright, tmp_path):
     image = solid(RED, (20, 60) if upright else (60, 20))
     image.paste(GREEN, (0, 20, 20, 40) if upright else (20, 0, 40, 20))
-    out = decode_image(save(tmp_path, image), channels=3, size=size)
+    out = decode_image(save(tmp_path, image), Fit(channels=3, size=size))
     line = out[:, :, 0] if upright else out[:, 0]
     whole = np.broadcast_to(line[:, :, None] if upright else line[:, None], out.shape)
     assert np.array_equal(out, whole)
@@ -212,17 +255,17 @@ def test_an_oblong_picture_is_cut_at_the_centre(size, upright, tmp_path):
 def test_a_smaller_picture_is_antialiased(tmp_path):
     board = np.indices((64, 64)).sum(axis=0) % 2 * 255
     path = save(tmp_path, Image.fromarray(board.astype(np.uint8)))
-    out = decode_image(path, channels=1, size=8).astype(int)
+    out = decode_image(path, Fit(channels=1, size=8)).astype(int)
     assert np.abs(out - 127).max() <= 4
 
 
 def test_a_single_pixel_covers_the_square(tmp_path):
-    out = decode_image(save(tmp_path, solid((1, 2, 3), (1, 1))), channels=3, size=5)
+    out = decode_image(save(tmp_path, solid((1, 2, 3), (1, 1))), Fit(channels=3, size=5))
     assert np.array_equal(out, np.broadcast_to(np.array([1, 2, 3])[:, None, None], (3, 5, 5)))
 
 
 def test_the_longest_strip_is_taken(tmp_path):
-    out = decode_image(save(tmp_path, solid(7, (3000, 1), "L")), channels=1, size=4)
+    out = decode_image(save(tmp_path, solid(7, (3000, 1), "L")), Fit(channels=1, size=4))
     assert np.all(out == 7)
 
 
@@ -232,7 +275,7 @@ def test_the_longest_strip_is_taken(tmp_path):
 def refused(path, told, **options):
     options = {"channels": 3, "size": 8} | options
     with pytest.raises(UserError, match=told) as caught:
-        decode_image(path, **options)
+        decode_image(path, Fit(**options))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -276,7 +319,7 @@ def test_half_a_file_is_told(file_format, tmp_path):
     path = tmp_path / "image"
     whole = encode(Image.fromarray(bytes_of(32, 32, 3)), file_format)
     path.write_bytes(whole)
-    assert decode_image(path, channels=3, size=8).shape == (3, 8, 8)
+    assert decode_image(path, Fit(channels=3, size=8)).shape == (3, 8, 8)
     path.write_bytes(whole[: len(whole) // 2])
     refused(path, f"{re.escape(str(path))} .*(cannot be decoded.*; save it anew|convert it)$")
 
@@ -292,7 +335,7 @@ def test_damage_anywhere_is_a_user_error_or_none(file_format, tmp_path):
             damaged[place : place + 1] = rng.bytes(1)
         path.write_bytes(damaged)
         with contextlib.suppress(UserError):
-            assert decode_image(path, channels=3, size=4).shape == (3, 4, 4)
+            assert decode_image(path, Fit(channels=3, size=4)).shape == (3, 4, 4)
 
 
 @pytest.mark.parametrize("kind", ["struct.error", "TypeError"])
@@ -304,14 +347,14 @@ def test_damaged_exif_does_no_harm(kind, tmp_path):
     )
     pixels = bytes_of(7, 7)
     path = save(tmp_path, Image.fromarray(pixels), exif=exif)
-    assert np.array_equal(decode_image(path, channels=1, size=7)[0], np.rot90(pixels, -1))
+    assert np.array_equal(decode_image(path, Fit(channels=1, size=7))[0], np.rot90(pixels, -1))
 
 
 def test_exif_that_is_none_is_a_user_error_or_none(tmp_path):
     pixels = bytes_of(7, 7)
     path = save(tmp_path, Image.fromarray(pixels), exif=b"Exif\0\0no TIFF at all")
     with contextlib.suppress(UserError):
-        assert np.array_equal(decode_image(path, channels=1, size=7)[0], pixels)
+        assert np.array_equal(decode_image(path, Fit(channels=1, size=7))[0], pixels)
 
 
 @pytest.mark.parametrize(
@@ -344,3 +387,19 @@ def test_nets_of_other_channels_take_arrays(channels, tmp_path):
 def test_every_suffix_belongs_to_a_format():
     registered = Image.registered_extensions()
     assert {registered[suffix] for suffix in SUFFIXES} == set(FORMATS)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("exif", [False, True])
+def test_jpegs_of_all_ways_are_what_pillow_makes_of_them(mode, channels, exif, tmp_path):
+    rows, columns = np.mgrid[0:60, 0:80]
+    waves = np.stack([127 + 100 * np.sin(rows / (5 + k) + columns / 9) for k in range(3)], axis=2)
+    image = Image.fromarray(waves.astype(np.uint8)).convert(mode)
+    options = {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"} if exif else {}
+    path = save(tmp_path, image, "a.jpg", quality=90, **options)
+    shown = Image.open(path).convert("RGB" if channels == 3 else "L")
+    png = save(tmp_path, shown, "a.png")
+    fit = Fit(channels=channels, size=30)
+    difference = decode_image(path, fit).astype(int) - decode_image(png, fit)
+    assert np.abs(difference).max() <= 4

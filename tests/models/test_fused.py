@@ -308,7 +308,8 @@ def test_a_step_is_that_of_the_net_without_kernels(
         if "num_batches" in key:
             assert after[key] == value == 1
         else:
-            least = 1e-4 if "running" in key else 1e-2
+            # Of a single parameter one such number may be a good part of what it has.
+            least = 1e-4 if "running" in key else 5e-2
             assert far(after[key], value) <= max(least, 10 * far(by_torch[key], value)), key
 
 

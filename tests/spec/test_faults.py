@@ -4,9 +4,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from reslab.errors import UserError
+from reslab.spec.data import AugmentSpec, DataSpec
 from reslab.spec.faults import describe_faults, leaves, sections
 from reslab.spec.optimizers import SGD, Adam, AdamW, Muon
-from reslab.spec.run import AugmentSpec, DataSpec, RunSpec
+from reslab.spec.run import RunSpec
 from reslab.spec.text import build, merge, nest
 
 # A wrong value for a setting, and what its sentence says.
@@ -131,7 +132,7 @@ def test_an_unknown_key_without_a_near_one_lists_all():
     (sentence,) = faults_of({"data": {"qqq": 1}})
     assert sentence == (
         "unknown setting data.qqq; data has name, root, validation, split_seed, limit, folds, "
-        "fold, group_by, sampling, augment"
+        "fold, group_by, sampling, fit, background, image_size, test, exclude, cache_size, augment"
     )
     (sentence,) = faults_of({"qqq": 1})
     assert sentence.endswith(

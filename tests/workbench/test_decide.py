@@ -8,15 +8,9 @@ import pytest
 from reslab.catalog.datasets import DATASETS
 from reslab.engine.need import StepNeed
 from reslab.errors import UserError
+from reslab.spec.data import AugmentSpec, DataSpec
 from reslab.spec.optimizers import SGD
-from reslab.spec.run import (
-    AugmentSpec,
-    DataSpec,
-    EngineSpec,
-    EvaluationSpec,
-    ModelSpec,
-    TrainingSpec,
-)
+from reslab.spec.run import EngineSpec, EvaluationSpec, ModelSpec, TrainingSpec
 from reslab.workbench.decide import (
     choose_engine,
     decide_class_weights,
@@ -91,12 +85,14 @@ def test_augmentation_in_pixels_follows_the_image() -> None:
         "pad": 2,
         "crop": 32,
         "flip": True,
+        "resized": 1.0,
     }
     asked = DataSpec(augment=AugmentSpec(pad=4, crop=30, flip=False))
     assert decide_data(asked, CARDS["cifar10"], 100)["augment"] == {
         "pad": 4,
         "crop": 30,
         "flip": False,
+        "resized": 1.0,
     }
 
 

@@ -73,7 +73,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 def logits(lost: int, pixels_NCHW: np.ndarray) -> np.ndarray:
     """Right but for the first images: the tiny classes differ in brightness."""
-    classes = ((pixels_NCHW.mean(axis=(1, 2, 3)) - 40) / 80).round().astype(int)
+    classes = ((pixels_NCHW[:].mean(axis=(1, 2, 3)) - 40) / 80).round().astype(int)
     classes[:lost] = (classes[:lost] + 1) % 3
     return np.eye(3, dtype=np.float32)[classes]
 
@@ -88,7 +88,7 @@ def test_mirror_images_judge_int8_where_they_judge_the_net(
     compute = workbench.compute_int8
 
     def watched(quantized, pixels_NCHW, normaliser, runtime):
-        seen.append(pixels_NCHW)
+        seen.append(pixels_NCHW[:])
         return compute(quantized, pixels_NCHW, normaliser, runtime)
 
     monkeypatch.setattr(workbench, "compute_int8", watched)

@@ -5,7 +5,13 @@ Torch-free literals. The readers are in ``reslab.data``; a card names its reader
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from reslab.errors import UserError
 
 _DIGITS = tuple("0123456789")
 
@@ -67,6 +73,17 @@ class DataFile:
     name: str
     md5: str
     url: str = ""
+
+
+# Before the name of a folder or manifest of pictures, which has no card.
+FOLDER_PREFIX = "folder:"
+
+# Files that name pictures with their classes; see ``reslab.data.manifest``.
+MANIFESTS = (".csv", ".tsv", ".jsonl")
+
+# How a picture of any size becomes a square: see ``reslab.data.preprocess.Fit``.
+FitPolicy = Literal["crop", "pad", "squash"]
+Background = Literal["black", "grey", "white"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,3 +227,41 @@ DATASETS: tuple[DataCard, ...] = (
         ),
     ),
 )
+
+
+def label_of(place: Path) -> str:
+    """What runs on a folder or manifest of pictures are called by.
+
+    >>> label_of(Path("/data/My pets/"))
+    'My-pets'
+    """
+    own = place.expanduser().resolve()
+    name = own.stem if own.suffix.lower() in MANIFESTS else own.name
+    return re.sub(r"[^\w.]+", "-", name).strip("-") or "pictures"
+
+
+def name_and_root(data: str, root: str | None = None) -> tuple[str, str | None]:
+    """``data.name`` and ``data.root`` for what ``--data`` and ``--root`` say.
+
+    Args:
+        data: the name of a data set, or a folder or manifest of pictures.
+        root: the folder that holds a named one's files.
+
+    Raises:
+        UserError: where a folder is given twice.
+
+    >>> name_and_root("mnist"), name_and_root("./pets")
+    (('mnist', None), ('folder:pets', './pets'))
+    """
+    if data in {card.name for card in DATASETS} or data.startswith(FOLDER_PREFIX):
+        return data, root
+    place = Path(data).expanduser()
+    if not (place.exists() or "/" in data or os.sep in data):
+        return data, root
+    if root is not None:
+        raise UserError(
+            f"--data {data} is a folder or manifest of its own",
+            received=f"--root {root} as well",
+            remedy="leave --root out",
+        )
+    return f"{FOLDER_PREFIX}{label_of(place)}", data

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from reslab.catalog.datasets import name_and_root
 from reslab.cli.arguments import Root, settings
 from reslab.errors import UserError
 from reslab.spec.faults import leaves
@@ -35,10 +36,12 @@ _SETTINGS = {
     "time_limit": "training.time_limit",
 }
 _TEXTS = {
-    "data": "data.name",
     "root": "data.root",
     "model": "model.name",
     "group_by": "data.group_by",
+    "fit": "data.fit",
+    "exclude": "data.exclude",
+    "cache_size": "data.cache_size",
 }
 
 
@@ -50,7 +53,13 @@ class Asked:
     Attributes are the options of the same names; None and () stand for those left out.
     """
 
-    data: Annotated[str | None, Parameter(help="data set, see `reslab data list`")] = None
+    data: Annotated[
+        str | None,
+        Parameter(
+            help="data set, see `reslab data list`, or a folder or manifest (CSV, TSV, JSONL) of "
+            "pictures"
+        ),
+    ] = None
     root: Root = None
     model: Annotated[str | None, Parameter(help="net, see `reslab models`")] = None
     recipe: Annotated[
@@ -69,6 +78,16 @@ class Asked:
             help="text file with a line for each training image; those with equal lines are never "
             "divided between training, validation and folds"
         ),
+    ] = None
+    fit: Annotated[
+        str | None, Parameter(help="how a picture becomes square: crop, pad or squash")
+    ] = None
+    exclude: Annotated[
+        str | None,
+        Parameter(help="pictures to leave out, as `reslab data check --fix-list` lists them"),
+    ] = None
+    cache_size: Annotated[
+        str | None, Parameter(help="what decoded pictures may take on the disk, such as 20GB")
     ] = None
     config: Annotated[Path | None, Parameter(help="YAML file with settings")] = None
     set_: Annotated[
@@ -97,6 +116,10 @@ class Asked:
             value = getattr(self, name)
             if value is not None:
                 changes.append(nest(key, value if name in _TEXTS else parse_setting(key, value)))
+        if self.data is not None:
+            # A folder of pictures is typed as it stands.
+            name, root = name_and_root(self.data, self.root)
+            changes.append({"data": {"name": name, **({} if root is None else {"root": root})}})
         if self.seed is not None:
             changes.append(one_seed(self.seed))
         return gather(

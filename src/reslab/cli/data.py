@@ -7,8 +7,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from reslab.catalog.datasets import DATASETS
+from reslab.catalog.datasets import DATASETS, name_and_root
 from reslab.cli.arguments import Json, Root, whole_number
+from reslab.cli.data_check import check
 from reslab.cli.output import print_json, print_line, print_table
 from reslab.errors import UserError
 
@@ -17,6 +18,8 @@ app = App(
     help_format="plaintext",
     help_epilogue="Example: reslab data preview digits --out digits.png",
 )
+
+app.command(check)
 
 SHOWN = 25
 
@@ -62,7 +65,7 @@ def list_(*, json: Json = False) -> None:
 
 @app.command
 def preview(
-    name: Annotated[str, Parameter(help="the data set")],
+    name: Annotated[str, Parameter(help="the data set, or a folder or manifest of pictures")],
     /,
     *,
     out: Annotated[Path, Parameter(help="the picture to write, a .png")],
@@ -84,7 +87,8 @@ def preview(
     number = whole_number(seed, "--seed", least=0)
     from reslab.workbench.preview import draw_preview
 
-    draw_preview(name, root, out, count=SHOWN, augmented=augmented, seed=number)
+    data, place = name_and_root(name, root)
+    draw_preview(data, place, out, count=SHOWN, augmented=augmented, seed=number)
     if json:
         print_json({"out": str(out), "data": name, "images": SHOWN, "augmented": augmented})
     else:

@@ -70,9 +70,9 @@ def evaluate(
     found = calibration_for(loaded.folder, use)
     source = None
     if data is not None:
-        from reslab.data.catalog import open_source
+        from reslab.workbench.sources import other_source
 
-        source = open_source(data, root)
+        source = other_source(loaded.spec, data, root)
     # Of a run that was stopped before it was scored, this is it, by the reference alone.
     is_missing = data is None and chosen == own and own not in loaded.metrics
     own_flip = loaded.spec.evaluation.flip

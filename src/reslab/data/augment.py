@@ -12,6 +12,9 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torchvision.transforms import v2
 
+from reslab.data.colour import change_colours, draw_factors
+from reslab.data.resized_crop import draw_boxes, resize_boxes
+
 Pixels = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
@@ -113,9 +116,11 @@ def augment(
     trivial: bool = False,
     cutout_side: int = 0,
     erasing: float = 0.0,
+    resized: float = 1.0,
+    colour: float = 0.0,
     fill_C: Pixels,
 ) -> Pixels:
-    """Draw for every sample and apply: crop, flip, TrivialAugment, cutout, random erasing.
+    """Draw for every sample and apply: crop, flip, colours, TrivialAugment, cutout, erasing.
 
     The same ``rng`` state, the same batch. Cutout (DeVries and Taylor, arXiv 1708.04552) is the
     erasing of a square whose centre may lie anywhere, so that a part of it may lie outside.
@@ -133,13 +138,20 @@ def augment(
     )
     flips_N: Booleans = np.logical_and(rng.random(n) < 0.5, flip)
     centres_N2 = rng.integers(0, crop, (n, 2))
-    if pad or flip or crop != height or crop != width:
-        pixels_NCHW = crop_and_flip(
-            pixels_NCHW, pad=pad, size=crop, offsets_N2=offsets_N2, flips_N=flips_N
-        )
     # Drawn after those above, which were there first and stay what they were.
     first_N2, sizes_N2 = draw_rectangles(rng, n, size=crop, probability=erasing)
     seed = int(rng.integers(2**63))
+    boxes_N4 = draw_boxes(rng, n, height=height, width=width, least=resized)
+    factors_N3 = draw_factors(rng, n, colour)
+    if resized < 1:
+        # In place of the plain crop: a part of any size, made as large as that.
+        pixels_NCHW = resize_boxes(pixels_NCHW, boxes_N4, flips_N, crop)
+    elif pad or flip or crop != height or crop != width:
+        pixels_NCHW = crop_and_flip(
+            pixels_NCHW, pad=pad, size=crop, offsets_N2=offsets_N2, flips_N=flips_N
+        )
+    if colour:
+        pixels_NCHW = change_colours(pixels_NCHW, factors_N3)
     if trivial:
         pixels_NCHW = trivial_augment(pixels_NCHW, seed)
     if cutout_side:

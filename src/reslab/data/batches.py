@@ -45,6 +45,9 @@ class TrainBatches:
         trivial: whether each image is changed by TrivialAugment.
         cutout: side of the greyed-out square; 0 for none.
         erasing: probability of a greyed-out rectangle.
+        resized: least share of an image that a random part of it has, which is then scaled to
+            ``crop``; 1: plain crops.
+        colour: by how much brightness, contrast and saturation change at most; 0: not.
         order_seed: of the shuffling.
         augmentation_seed: of what augmentation draws.
         numbers: what the images are called when one has to be named; None: their positions.
@@ -61,6 +64,8 @@ class TrainBatches:
     trivial: bool = False
     cutout: int = 0
     erasing: float = 0.0
+    resized: float = 1.0
+    colour: float = 0.0
     order_seed: int = 0
     augmentation_seed: int = 0
     numbers: npt.NDArray[np.intp] | None = None
@@ -111,6 +116,8 @@ class TrainBatches:
             trivial=self.trivial,
             cutout_side=self.cutout,
             erasing=self.erasing,
+            resized=self.resized,
+            colour=self.colour,
             fill_C=self.normaliser.mean_pixel(),
         )
         return pixels_NCHW, torch.from_numpy(self.images.labels_N[chosen])

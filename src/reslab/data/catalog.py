@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reslab.catalog.datasets import DATASETS, DataCard
+from reslab.catalog.datasets import DATASETS, FOLDER_PREFIX, DataCard
 from reslab.catalog.names import find
 from reslab.data.cifar import CifarSource
 from reslab.data.digits import DigitsSource
 from reslab.data.idx import IdxSource
 from reslab.data.source import DataSource
 from reslab.errors import UserError
+
+if TYPE_CHECKING:
+    from reslab.data.folder import FileSettings
 
 # Readers of data sets that come with a library, and so have no files to be pointed to.
 BUNDLED: dict[str, Callable[[DataCard], DataSource]] = {
@@ -28,13 +32,17 @@ READERS: dict[str, Callable[[DataCard, Path | None], DataSource]] = {
 _TAKE_ARCHIVE = ("cifar",)
 
 
-def open_source(name: str, root: Path | str | None = None) -> DataSource:
+def open_source(
+    name: str, root: Path | str | None = None, files: FileSettings | None = None
+) -> DataSource:
     """The data set of that name. Nothing is read or downloaded before a split is loaded.
 
     Args:
-        name: the name of a card in ``reslab.catalog.datasets``.
+        name: the name of a card in ``reslab.catalog.datasets``, or ``folder:`` and any name for
+            the folder or manifest of pictures that ``root`` is.
         root: the folder that holds its files; without it the cache is used and, where that
             lacks them, the files are downloaded into it.
+        files: how pictures of a folder are read; the others are not concerned.
 
     Returns:
         The data set.
@@ -47,6 +55,17 @@ def open_source(name: str, root: Path | str | None = None) -> DataSource:
         >>> open_source("digits").card.image_size
         8
     """
+    if name.startswith(FOLDER_PREFIX):
+        if root is None:
+            raise UserError(
+                f"{name} needs --root",
+                expected="the folder or manifest of its pictures",
+                remedy="name it with --data FOLDER, or --root FOLDER",
+            )
+        # torch comes with the decoder, and is not waited for by who has no pictures.
+        from reslab.data.folder import open_folder  # noqa: PLC0415
+
+        return open_folder(Path(root), files)
     card = find_card(name)
     if card.kind in BUNDLED:
         if root is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from reslab.data.pixels import Distant, Pixels
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,30 @@ class Normaliser:
         return np.round(np.array(self.mean) * 255).astype(np.uint8)
 
 
-def measure_normaliser(pixels_NCHW: npt.NDArray[np.uint8]) -> Normaliser:
+def measure_normaliser(pixels_NCHW: Pixels) -> Normaliser:
     """Mean and standard deviation of each channel, from exact integer sums.
 
     A channel that never changes gets sd 1, so that it becomes 0 and not infinite.
     """
-    levels = np.arange(256)
+    images, _, rows, columns = pixels_NCHW.shape
+    total = images * rows * columns
     means, sds = [], []
-    for channel in range(pixels_NCHW.shape[1]):
-        counts = np.bincount(pixels_NCHW[:, channel].ravel(), minlength=256)
-        total = int(counts.sum())
-        mean = int(counts @ levels) / total
-        variance = int(counts @ levels**2) / total - mean**2
+    for of_pixels, of_squares in _sums(pixels_NCHW):
+        mean = of_pixels / total
+        variance = of_squares / total - mean**2
         means.append(mean / 255)
         sds.append(variance**0.5 / 255 if variance > 0 else 1.0)
     return Normaliser(tuple(means), tuple(sds))
+
+
+def _sums(pixels_NCHW: Pixels) -> Iterator[tuple[int, int]]:
+    """Of each channel the sum of the pixels and that of their squares."""
+    if isinstance(pixels_NCHW, Distant):
+        known = pixels_NCHW.known
+        for sums_N, squares_N in zip(known.sums_NC.T, known.squares_NC.T, strict=True):
+            yield int(sums_N.sum()), int(squares_N.sum())
+        return
+    levels = np.arange(256)
+    for channel in range(pixels_NCHW.shape[1]):
+        counts = np.bincount(pixels_NCHW[:, channel].ravel(), minlength=256)
+        yield int(counts @ levels), int(counts @ levels**2)

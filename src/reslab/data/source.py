@@ -6,33 +6,39 @@ Shape suffixes: ``N`` images, ``C`` channels, ``H`` and ``W`` rows and columns.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from reslab.catalog.datasets import DataCard
+from reslab.data.pixels import Distant, Pixels, choose
 from reslab.errors import UserError
 
 
 @dataclass(frozen=True)
 class Images:
-    """Labelled images held in memory.
+    """Labelled images.
 
     Attributes:
-        pixels_NCHW: uint8, 0 to 255.
+        pixels_NCHW: uint8, 0 to 255: an array, or what is read from files when it is indexed.
         labels_N: int64, 0 to classes - 1.
         groups_N: int64, equal for images that belong together, which are then never divided
             between training and judging; None: each stands for itself.
+        judged_N: which of them the data set sets apart for validation; None: it leaves that open.
+        faults: why pictures of the data set are not among them, by their names.
 
     Raises:
         UserError: where shapes or types do not fit each other.
     """
 
-    pixels_NCHW: npt.NDArray[np.uint8]
+    pixels_NCHW: Pixels
     labels_N: npt.NDArray[np.int64]
     groups_N: npt.NDArray[np.int64] | None = None
+    judged_N: npt.NDArray[np.bool_] | None = None
+    faults: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.pixels_NCHW.dtype != np.uint8 or self.pixels_NCHW.ndim != 4:
@@ -60,9 +66,9 @@ class Images:
         return len(self.labels_N)
 
     def take(self, indices: npt.NDArray[np.intp]) -> Images:
-        """The images at ``indices``, copied."""
+        """The images at ``indices``, copied where they are in memory."""
         groups_N = None if self.groups_N is None else self.groups_N[indices]
-        return Images(self.pixels_NCHW[indices], self.labels_N[indices], groups_N)
+        return Images(choose(self.pixels_NCHW, indices), self.labels_N[indices], groups_N)
 
     def check_fits(self, channels: int, size: int, classes: int) -> None:
         """Refuse images that a net of these sizes cannot take.
@@ -89,9 +95,15 @@ class Images:
             )
 
     def fingerprint(self) -> str:
-        """SHA-256 over shape, pixels, labels and groups: equal data, equal text, on any machine."""
+        """SHA-256 over shape, pixels, labels and groups: equal data, equal text, on any machine.
+
+        Of pixels that are not in memory their checksums stand for them.
+        """
         digest = hashlib.sha256(repr(self.pixels_NCHW.shape).encode())
-        digest.update(np.ascontiguousarray(self.pixels_NCHW).data)
+        if isinstance(self.pixels_NCHW, Distant):
+            digest.update(self.pixels_NCHW.known.checksums_N.astype("<u4").data)
+        else:
+            digest.update(np.ascontiguousarray(self.pixels_NCHW).data)
         digest.update(self.labels_N.astype("<i8").data)
         if self.groups_N is not None:
             digest.update(self.groups_N.astype("<i8").data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,7 @@ def split_train(
     folds: int | None = None,
     fold: int | None = None,
     groups_N: Labels | None = None,
+    judged_N: npt.NDArray[np.bool_] | None = None,
 ) -> Split:
     """Split a fold and validation off, stratified by class; a pure function of its arguments.
 
@@ -58,6 +60,9 @@ def split_train(
         fold: the one that is held out, counted from 1.
         groups_N: a group for every image, such as a patient or a scene; images of one group
             are never divided between train, validation and fold. None: each is its own.
+        judged_N: which images the data set sets apart for validation: they are it, all of them,
+            unless ``validation`` is 0, and with folds they are drawn from like the others. None:
+            it is drawn.
 
     Raises:
         UserError: where a part could not hold every class, or with groups what is trained on
@@ -65,6 +70,11 @@ def split_train(
     """
     pool = np.arange(len(labels_N))
     held_out = pool[:0]
+    if judged_N is not None and folds is None:
+        rest, judged = np.flatnonzero(~judged_N), np.flatnonzero(judged_N)
+        if limit is not None and limit < len(rest):
+            _, rest = _draw(rest, labels_N, limit, seed, "data.limit")
+        return Split(rest, judged if validation else held_out, held_out)
     if folds is not None and fold is not None:
         _check_folds(labels_N, folds, groups_N)
         pool, held_out = _fold(pool, labels_N, groups_N, folds=folds, fold=fold, seed=seed)
@@ -77,6 +87,47 @@ def split_train(
     if limit is not None and limit < len(rest):
         _, rest = _draw(rest, labels_N, limit, seed, "data.limit")
     return Split(np.sort(rest), np.sort(judged), np.sort(held_out))
+
+
+def split_off(
+    labels_N: Labels, share: float, *, seed: int, groups: Sequence[str | None] = ()
+) -> Indices:
+    """Positions of about that share of the images of each class, ascending.
+
+    Unlike ``split_train`` it takes none of a class that has too few, so that whatever there is
+    can be split.
+
+    Args:
+        labels_N: the label of every image.
+        share: between 0 and 1.
+        seed: of the draw.
+        groups: a name for each image; those of one name are drawn together or not at all, and
+            None stands for itself. Empty: all stand for themselves.
+    """
+    pool = np.arange(len(labels_N))
+    if any(groups):
+        groups_N = number_groups(groups)
+        parts = min(max(2, round(1 / share)), len(np.unique(groups_N)))
+        if parts < 2:
+            return pool[:0]
+        return np.sort(_fold(pool, labels_N, groups_N, folds=parts, fold=1, seed=seed)[1])
+    rng = np.random.default_rng(seed)
+    drawn = [pool[:0]]
+    for label in np.unique(labels_N):
+        of_class = rng.permutation(np.flatnonzero(labels_N == label))
+        drawn.append(of_class[: min(round(share * len(of_class)), len(of_class) - 1)])
+    found: Indices = np.sort(np.concatenate(drawn))
+    return found
+
+
+def number_groups(groups: Sequence[str | None]) -> Labels:
+    """A number for each image, equal for those of one group; None stands for itself.
+
+    >>> number_groups(["b", None, "b", None]).tolist()
+    [2, 0, 2, 1]
+    """
+    names = [name or f"\0{row:09d}" for row, name in enumerate(groups)]
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
 def _fold(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from reslab.data.normalise import Normaliser
+from reslab.data.pixels import Pixels
 from reslab.engine.memory import is_out_of_memory, release
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
@@ -43,10 +44,11 @@ class Eager:
 
 def compute_logits(
     model: nn.Module,
-    pixels_NCHW: npt.NDArray[np.uint8],
+    pixels_NCHW: Pixels,
     normaliser: Normaliser,
     runtime: Runtime,
     *,
+    first: int = 0,
     batch_size: int | None = None,
     on_batch: Callable[[], None] = lambda: None,
 ) -> npt.NDArray[np.float32]:
@@ -60,6 +62,7 @@ def compute_logits(
         pixels_NCHW: the images.
         normaliser: that of the net's training.
         runtime: the engine.
+        first: the image to begin with.
         batch_size: images of a batch; None: 128, or fewer where they are large.
         on_batch: called before each batch; what it raises ends the work.
 
@@ -74,7 +77,7 @@ def compute_logits(
         return compute_logits(model, blank_NCHW, normaliser, runtime)[:0]
     size = batch_size or usual_batch(*pixels_NCHW.shape[2:])
     parts: list[Tensor] = []
-    done = 0
+    done = first
     with evaluation_mode(model), torch.inference_mode():
         while done < len(pixels_NCHW):
             on_batch()

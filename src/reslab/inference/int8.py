@@ -13,6 +13,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from reslab.data.normalise import Normaliser
+from reslab.data.pixels import Pixels
 from reslab.engine.runtime import Runtime
 from reslab.errors import ReslabError
 from reslab.inference.eager import usual_batch
@@ -78,7 +79,7 @@ class OpenVinoInt8:
 
 def compute_int8(
     quantized: Quantized,
-    pixels_NCHW: npt.NDArray[np.uint8],
+    pixels_NCHW: Pixels,
     normaliser: Normaliser,
     runtime: Runtime,
 ) -> npt.NDArray[np.float32]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from reslab.data.normalise import Normaliser
+from reslab.data.pixels import Pixels
 from reslab.engine.memory import is_out_of_memory
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
@@ -84,7 +85,7 @@ class Ready:
     def __init__(
         self,
         model: nn.Module,
-        pixels_NCHW: npt.NDArray[np.uint8],
+        pixels_NCHW: Pixels,
         normaliser: Normaliser,
         runtime: Runtime,
         *,

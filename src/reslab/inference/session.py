@@ -15,6 +15,7 @@ import numpy.typing as npt
 from torch import nn
 
 from reslab.data.normalise import Normaliser
+from reslab.data.pixels import Pixels
 from reslab.engine.machine import Machine, inspect_machine
 from reslab.engine.memory import is_out_of_memory, release
 from reslab.engine.runtime import Runtime
@@ -105,7 +106,7 @@ class Session:
         """The engine in use."""
         return self._selection.engine
 
-    def outputs(self, pixels_NCHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def outputs(self, pixels_NCHW: Pixels) -> npt.NDArray[np.float32]:
         """Outputs (N, D) of uint8 images (N, C, H, W), always of the same C, H and W.
 
         Raises:
@@ -117,7 +118,7 @@ class Session:
                 return compute_logits(self._model, pixels_NCHW, self._normaliser, self._runtime)
             return averaged(self._outputs, pixels_NCHW, flip=self._flip)
 
-    def prepare(self, pixels_NCHW: npt.NDArray[np.uint8]) -> None:
+    def prepare(self, pixels_NCHW: Pixels) -> None:
         """Make the engine ready for what ``outputs`` will be given first, as that would do itself.
 
         Raises:
@@ -127,25 +128,25 @@ class Session:
             with self._runtime.active():
                 self._readied(pixels_NCHW)
 
-    def _outputs(self, pixels_NCHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def _outputs(self, pixels_NCHW: Pixels) -> npt.NDArray[np.float32]:
         """Outputs (N, D) of some images as they are."""
         ready = self._readied(pixels_NCHW)
         parts = []
         done = 0
         while done < len(pixels_NCHW):
-            found_ND = self._compute(ready, pixels_NCHW[done:])
+            found_ND = self._compute(ready, pixels_NCHW, done)
             parts.append(found_ND)
             done += len(found_ND)
             self._left -= len(found_ND)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _readied(self, pixels_NCHW: npt.NDArray[np.uint8]) -> Ready:
+    def _readied(self, pixels_NCHW: Pixels) -> Ready:
         self._left = max(self._left, len(pixels_NCHW))
         if self._ready is None:
             self._ready = self._begin(pixels_NCHW)
         return self._ready
 
-    def _begin(self, pixels_NCHW: npt.NDArray[np.uint8]) -> Ready:
+    def _begin(self, pixels_NCHW: Pixels) -> Ready:
         """Find the engine to begin with."""
         self._size = min(self._batch_size or usual_batch(*pixels_NCHW.shape[2:]), self._left)
         ready = Ready(
@@ -160,9 +161,9 @@ class Session:
         self._selection.begin(ready, self._left)
         return ready
 
-    def _compute(self, ready: Ready, pixels_NCHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Outputs of the first images: of a batch, or of all by the net itself."""
-        batch_NCHW = pixels_NCHW[: self._size]
+    def _compute(self, ready: Ready, pixels_NCHW: Pixels, done: int) -> npt.NDArray[np.float32]:
+        """Outputs of the images that come next: of a batch, or of all by the net itself."""
+        batch_NCHW = pixels_NCHW[done : done + self._size]
         name = self._engine_for(ready, len(batch_NCHW))
         if name != REFERENCE:
             began = time.perf_counter()
@@ -184,9 +185,14 @@ class Session:
                         seconds = time.perf_counter() - began
                         self._selection.consider(ready, self._left - self._size, seconds)
                 return found_ND
-        self.computed[REFERENCE] += len(pixels_NCHW)
+        self.computed[REFERENCE] += len(pixels_NCHW) - done
         return compute_logits(
-            self._model, pixels_NCHW, self._normaliser, self._runtime, batch_size=self._size
+            self._model,
+            pixels_NCHW,
+            self._normaliser,
+            self._runtime,
+            first=done,
+            batch_size=self._size,
         )
 
     def _engine_for(self, ready: Ready, images: int) -> str:

@@ -10,18 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from reslab.catalog.nets import Shortcut, Stem
+from reslab.catalog.datasets import Background
+from reslab.catalog.names import check_name
+from reslab.catalog.nets import NETS, Shortcut, Stem
 from reslab.errors import UserError
-from reslab.spec.run import (
-    AugmentSpec,
-    DataSpec,
-    EngineSpec,
-    EvaluationSpec,
-    ModelSpec,
-    RunSpec,
-    SeedSpec,
-    TrainingSpec,
-)
+from reslab.spec.data import AugmentSpec, DataSpec
+from reslab.spec.run import EngineSpec, EvaluationSpec, ModelSpec, RunSpec, SeedSpec, TrainingSpec
 from reslab.spec.text import Document
 from reslab.spec.values import Count, Frozen, NonNegative, Seed
 
@@ -37,12 +31,17 @@ class ResolvedAugment(AugmentSpec):
     pad: Annotated[int, Field(ge=0, le=64)]
     crop: Count
     flip: bool
+    # Runs from before the setting had plain crops.
+    resized: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class ResolvedData(DataSpec):
     """The split as a count. The name may be that of a data set of one's own."""
 
     validation: Annotated[int, Field(ge=0)]
+    # Runs from before the settings had black; None: their facts tell the size.
+    background: Background = "black"
+    image_size: Count | None = None  # type: ignore[assignment]
     augment: ResolvedAugment
 
     @field_validator("name")
@@ -55,8 +54,14 @@ class ResolvedData(DataSpec):
 class ResolvedModel(ModelSpec):
     """The net with its shortcut and stem."""
 
+    name: str
     shortcut: Shortcut
     stem: Stem
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return check_name(name, [net.name for net in NETS], "net")
 
 
 class ResolvedTraining(TrainingSpec):

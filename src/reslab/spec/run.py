@@ -12,86 +12,22 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from reslab.catalog.datasets import DATASETS
 from reslab.catalog.names import check_name
 from reslab.catalog.nets import NETS, Activation, Initialisation, Norm, Shortcut, Stem
+from reslab.spec.data import DataSpec
 from reslab.spec.duration import parse_duration
 from reslab.spec.optimizers import Muon, OptimizerSpec
 from reslab.spec.schedules import OneCycle, ScheduleSpec
 from reslab.spec.values import Auto, Count, Fraction, Frozen, NonNegative, Positive, Seed
 
 
-class AugmentSpec(Frozen):
-    """What is done at random to training images, and to no others."""
-
-    pad: Annotated[int, Field(ge=0, le=64)] | Auto = Field(
-        "auto", description="black pixels added on each side before cropping at random"
-    )
-    crop: Count | Auto = Field(
-        "auto", description="side of the random crop in pixels; auto: the image's own size"
-    )
-    flip: bool | Auto = Field(
-        "auto", description="mirror half of the images; auto: where the data set allows it"
-    )
-    trivial: bool = Field(
-        False,
-        description="one of 14 changes of colour or shape for each image, drawn with its strength: "
-        "TrivialAugment",
-    )
-    cutout: Annotated[int, Field(ge=0)] = Field(
-        0, description="side of a square that is greyed out at random, in pixels; 0: none"
-    )
-    erasing: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, description="probability that a rectangle of any shape is greyed out; 0: none"
-    )
-
-
-class DataSpec(Frozen):
-    """Which images, and how they are split."""
-
-    name: str = Field("digits", description="data set, see `reslab data list`")
-    root: str | None = Field(None, description="folder that holds the data set's files")
-    validation: Annotated[int, Field(ge=0)] | Fraction | Auto = Field(
-        "auto",
-        description="images split off for validation, as a count or a fraction; 0: none; "
-        "auto: 5,000 of 50,000 and more, else a tenth",
-    )
-    split_seed: Seed = Field(
-        0, description="seed of the stratified split, apart so that seeds share one split"
-    )
-    limit: Count | None = Field(
-        None, description="train on at most so many images, stratified; null: on all"
-    )
-    folds: Annotated[int, Field(ge=2)] | None = Field(
-        None,
-        description="parts of the training images for cross-validation, each of which is held out "
-        "once; null: none",
-    )
-    fold: Count | None = Field(
-        None, description="the part of data.folds that is held out here; null: each in turn"
-    )
-    group_by: str | None = Field(
-        None,
-        description="text file with a line for each training image; images with equal lines (of "
-        "one patient, scene, author) are never divided between training, validation and folds",
-    )
-    sampling: Literal["natural", "balanced"] = Field(
-        "natural",
-        description="how often images are drawn: each once an epoch, or those of rare classes "
-        "again and again until all classes are drawn alike",
-    )
-    augment: AugmentSpec = AugmentSpec()
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return check_name(name, [card.name for card in DATASETS], "data set")
-
-
 class ModelSpec(Frozen):
     """Which residual net."""
 
-    name: str = Field("resnet14", description="net, see `reslab models`")
+    name: str = Field(
+        "auto",
+        description="net, see `reslab models`; auto: resnet14 below 96 pixels, else resnet18",
+    )
     shortcut: Shortcut | Auto = Field(
         "auto",
         description="shortcut where a block changes the shape: A (zero padding), B (1x1 "
@@ -134,7 +70,7 @@ class ModelSpec(Frozen):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        return check_name(name, [net.name for net in NETS], "net")
+        return name if name == "auto" else check_name(name, [net.name for net in NETS], "net")
 
 
 class TrainingSpec(Frozen):

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from reslab.data.catalog import open_source
 from reslab.data.source import DataSource
 from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, UserError
@@ -33,8 +32,9 @@ from reslab.training.observers import Observer
 from reslab.wording import resume_command
 from reslab.workbench.folds import FINAL, FORMAT, SUMMARY, CrossValidation, open_folds
 from reslab.workbench.forecast import make_ready
-from reslab.workbench.resolve import Prepared, build_model, load_published, resolve
+from reslab.workbench.resolve import Prepared, build_model, resolve
 from reslab.workbench.resume import resume
+from reslab.workbench.sources import load_published, source_of
 from reslab.workbench.stopping import raise_on_signals
 from reslab.workbench.stored import has_finished, open_run
 from reslab.workbench.train import initial_model, room_needed, train
@@ -188,7 +188,7 @@ def _check_data(found: CrossValidation, data: DataSource | None) -> None:
             f"{found.path} was made with a data set of one's own, {name}",
             remedy="go on from Python: reslab.resume_folds(path, data=...)",
         )
-    source = data or open_source(found.spec.data.name, found.spec.data.root)
+    source = data or source_of(found.spec.data)
     if load_published(source, found.spec.data).fingerprint() != fingerprint:
         raise UserError(
             f"the training images of {source.card.name} are not those that {found.path} was "

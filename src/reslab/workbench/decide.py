@@ -17,22 +17,29 @@ from reslab.engine.memory import free_memory, memory_of
 from reslab.engine.need import StepNeed, choose_checkpoint_segments, choose_micro_batches
 from reslab.errors import UserError
 from reslab.models.create import find_net
+from reslab.spec.data import DataSpec
 from reslab.spec.resolved import ResolvedRun
-from reslab.spec.run import DataSpec, EngineSpec, EvaluationSpec, ModelSpec, TrainingSpec
+from reslab.spec.run import EngineSpec, EvaluationSpec, ModelSpec, TrainingSpec
 from reslab.spec.schedules import ScheduleSpec
 from reslab.spec.text import Document
 
 # Below this side, in pixels, the imagenet stem would leave too little to see.
 SMALL_STEM_BELOW = 96
 
+# The usual 0.08 is made for hundreds of epochs, of which short trainings have none to spare.
+_LEAST_PART = 0.35
 
-def decide_data(asked: DataSpec, card: DataCard, images: int) -> Document:
+
+def decide_data(
+    asked: DataSpec, card: DataCard, images: int, *, judged: int | None = None
+) -> Document:
     """Validation images as a count, augmentation in pixels.
 
     Args:
         asked: what was asked for.
         card: the data set's.
         images: of the published training split.
+        judged: those of them that the data set sets apart for validation; None: it does not.
 
     Raises:
         UserError: where the one or the other cannot be had.
@@ -59,18 +66,7 @@ def decide_data(asked: DataSpec, card: DataCard, images: int) -> Document:
             )
         # Validation is a share of what is left.
         images -= images // asked.folds
-    validation: float = asked.validation if asked.validation != "auto" else 0.1
-    if asked.validation == "auto" and images >= 50_000:
-        validation = 5000  # the papers' 45k/5k
-    if isinstance(validation, float):
-        count = round(validation * images)
-        if validation > 0 and count == 0:
-            raise UserError(
-                f"data.validation is less than one of {images} images",
-                received=str(validation),
-                remedy="set data.validation=0 if you want none",
-            )
-        validation = count
+        judged = None
     augment = asked.augment
     # Half of the papers' 4 pixels of 32: short trainings gain from shifting less.
     pad = max(1, min(64, card.image_size // 16)) if augment.pad == "auto" else augment.pad
@@ -89,11 +85,42 @@ def decide_data(asked: DataSpec, card: DataCard, images: int) -> Document:
             received=str(augment.cutout),
         )
     flip = card.flip if augment.flip == "auto" else augment.flip
+    resized = augment.resized
+    if resized == "auto":
+        resized = 1.0 if card.image_size < SMALL_STEM_BELOW else _LEAST_PART
     return {
         "name": card.name,
-        "validation": validation,
-        "augment": {"pad": pad, "crop": crop, "flip": flip},
+        "image_size": card.image_size,
+        "validation": _count_validation(asked, card, images, judged),
+        "augment": {"pad": pad, "crop": crop, "flip": flip, "resized": resized},
     }
+
+
+def _count_validation(asked: DataSpec, card: DataCard, images: int, judged: int | None) -> int:
+    """Validation images, of so many to split; ``judged``: see ``decide_data``."""
+    if judged is not None:
+        if asked.validation not in ("auto", 0, judged):
+            raise UserError(
+                f"{card.title} has validation images of its own",
+                expected=f"data.validation auto for these {judged:,}, or 0 for none",
+                received=str(asked.validation),
+            )
+        return 0 if asked.validation == 0 else judged
+    if asked.validation == "auto":
+        if images >= 50_000:
+            return 5000  # the papers' 45k/5k
+        # One of each class, where that leaves more to learn from.
+        return max(round(0.1 * images), min(len(card.classes), images // 2))
+    if isinstance(asked.validation, int):
+        return asked.validation
+    count = round(asked.validation * images)
+    if asked.validation > 0 and count == 0:
+        raise UserError(
+            f"data.validation is less than one of {images} images",
+            received=str(asked.validation),
+            remedy="set data.validation=0 if you want none",
+        )
+    return count
 
 
 def decide_evaluation(asked: EvaluationSpec, *, flip: bool) -> Document:
@@ -236,10 +263,14 @@ def _auto_lr(optimizer: str, batch_size: int) -> float:
 
 def decide_model(asked: ModelSpec, image_size: int) -> Document:
     """Arguments of ``create_model`` for images of that side, classes and channels left out."""
-    net = find_net(asked.name)
+    name = asked.name
+    if name == "auto":
+        name = "resnet14" if image_size < SMALL_STEM_BELOW else "resnet18"
+    net = find_net(name)
     by_size: Stem = "small" if image_size < SMALL_STEM_BELOW else net.stem
     return {
         **asked.model_dump(),
+        "name": name,
         "shortcut": net.shortcut if asked.shortcut == "auto" else asked.shortcut,
         "stem": by_size if asked.stem == "auto" else asked.stem,
     }

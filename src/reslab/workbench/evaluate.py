@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
 from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.calibration import to_probabilities
@@ -21,8 +20,9 @@ from reslab.inference.catalog import INT8, REFERENCE
 from reslab.inference.session import Session
 from reslab.runs.environment import describe_environment, differences
 from reslab.runs.folder import ENVIRONMENT, OPENINGS
-from reslab.workbench.resolve import load_published, split_again
+from reslab.workbench.resolve import split_again
 from reslab.workbench.run import Run, Use
+from reslab.workbench.sources import load_published, source_again, tell_faults
 
 SplitName = Literal["test", "val", "fold"]
 
@@ -97,7 +97,7 @@ def evaluate_run(
         TrainingDiverged: where the weights give no finite loss.
     """
     if source is None:
-        source = open_source(run.spec.data.name, root or run.spec.data.root)
+        source = source_again(run, root)
     if source.card.classes != run.classes:
         raise UserError(
             f"the classes of {source.card.name} are not those of the run",
@@ -108,6 +108,7 @@ def evaluate_run(
     warnings = _foreign(run)
     images = source.load_test() if split == "test" else _own_images(run, split, source, warnings)
     facts = run.spec.facts
+    warnings += tell_faults(images)
     images.check_fits(facts.channels, facts.image_size, len(facts.classes))
     # Before the test split counts as opened, so that an engine that cannot be used, or made ready
     # for the net, costs nothing.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from reslab.data.pixels import Pixels
 from reslab.data.source import DataSource, Images
 from reslab.data.split import sample_evenly
 from reslab.engine.machine import inspect_machine
@@ -134,7 +134,11 @@ def quantize_run(
 
 def _compute(run: Run, quantized: Quantized, images: Images) -> npt.NDArray[np.float32]:
     runtime = replace(run.runtime(), device="cpu")
-    outputs = partial(compute_int8, quantized, normaliser=normaliser_of(run.spec), runtime=runtime)
+    normaliser = normaliser_of(run.spec)
+
+    def outputs(pixels_NCHW: Pixels) -> npt.NDArray[np.float32]:
+        return compute_int8(quantized, pixels_NCHW, normaliser, runtime)
+
     with runtime.active():
         # As those in fp32 are.
         logits_NK = averaged(outputs, images.pixels_NCHW, flip=run.spec.evaluation.flip)

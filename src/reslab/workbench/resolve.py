@@ -5,15 +5,14 @@ The rules are in ``reslab.workbench.decide``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from reslab.catalog.datasets import DataCard
 from reslab.data.batches import TrainBatches
-from reslab.data.catalog import open_source
-from reslab.data.groups import read_groups
 from reslab.data.normalise import Normaliser, measure_normaliser
 from reslab.data.source import DataSource, Images
 from reslab.data.split import Split, split_train
@@ -24,9 +23,9 @@ from reslab.errors import UserError
 from reslab.models.cost import measure_cost
 from reslab.models.create import create_model, find_net
 from reslab.models.resnet import ResNet
-from reslab.runs.folder import GROUPS, RunFolder
+from reslab.spec.data import DataSpec
 from reslab.spec.resolved import ResolvedRun
-from reslab.spec.run import DataSpec, RunSpec
+from reslab.spec.run import RunSpec
 from reslab.spec.text import Document, build, merge
 from reslab.workbench.decide import (
     choose_engine,
@@ -39,6 +38,7 @@ from reslab.workbench.decide import (
     doubt_augmentation,
     doubt_balance,
 )
+from reslab.workbench.sources import load_published, source_of, tell_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ class Prepared:
         scored: how many images score the net in the end, of the test split or the fold.
         groups_N: of the published training images, where the settings name groups.
         need: the memory that a step needs.
+        faults: why pictures of the data set are not among the images, by their names.
         choices: what was decided of the engine, with reasons.
         warnings: what whoever trains should know before.
     """
@@ -66,6 +67,7 @@ class Prepared:
     scored: int
     groups_N: npt.NDArray[np.int64] | None
     need: StepNeed
+    faults: Mapping[str, str] = field(default_factory=dict)
     choices: tuple[Choice, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -81,11 +83,12 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         UserError: where data or machine cannot give what was asked.
     """
     if source is None or isinstance(source, str):
-        source = open_source(source or spec.data.name, spec.data.root)
+        source = source_of(spec.data.model_copy(update={"name": source or spec.data.name}))
     published = load_published(source, spec.data)
     card = source.card
     published.check_fits(card.channels, card.image_size, len(card.classes))
-    data = decide_data(spec.data, card, len(published))
+    judged = None if published.judged_N is None else int(published.judged_N.sum())
+    data = decide_data(spec.data, card, len(published), judged=judged)
     split = _split(spec.data, data["validation"], published)
     train = published.take(split.train)
     training = decide_training(spec.training, len(train), len(split.validation))
@@ -143,8 +146,10 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         scored=scored_images(card, split),
         groups_N=published.groups_N if spec.data.group_by else None,
         need=need,
+        faults=published.faults,
         choices=tuple(choices),
         warnings=(
+            *tell_faults(published),
             *doubt_augmentation(run.data.augment.model_dump(), card),
             *doubt_balance(run),
             *aloud,
@@ -172,26 +177,6 @@ def split_again(run: ResolvedRun, published: Images) -> Split:
     return _split(run.data, run.data.validation, published)
 
 
-def load_published(source: DataSource, data: DataSpec, folder: RunFolder | None = None) -> Images:
-    """The published training images, with their groups where the settings name some.
-
-    Args:
-        source: the data set.
-        data: the settings.
-        folder: of the run, which keeps its groups, wherever their file is now; None: there is
-            none yet.
-
-    Raises:
-        UserError: where they cannot be read.
-    """
-    published = source.load_train()
-    if data.group_by is None:
-        return published
-    kept = folder is not None and folder.has(GROUPS)
-    path = folder.path / GROUPS if kept and folder is not None else data.group_by
-    return replace(published, groups_N=read_groups(path, len(published)))
-
-
 def scored_images(card: DataCard, split: Split) -> int:
     """How many images score a net in the end: those of its fold, else those of the test split."""
     return len(split.held_out) or card.test_images
@@ -206,6 +191,7 @@ def _split(data: DataSpec, validation: int, published: Images) -> Split:
         folds=data.folds,
         fold=data.fold,
         groups_N=published.groups_N,
+        judged_N=published.judged_N,
     )
 
 
@@ -235,6 +221,8 @@ def train_batches(prepared: Prepared, *, augmented: bool = True) -> TrainBatches
         trivial=augment.trivial and augmented,
         cutout=augment.cutout if augmented else 0,
         erasing=augment.erasing if augmented else 0.0,
+        resized=augment.resized if augmented else 1.0,
+        colour=augment.colour if augmented else 0.0,
         order_seed=run.seeds.order,
         augmentation_seed=run.seeds.augmentation,
         numbers=prepared.numbers,

@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from reslab.data.catalog import open_source
 from reslab.data.source import DataSource
 from reslab.engine.machine import choose_device, inspect_machine
 from reslab.engine.runtime import Runtime
@@ -26,13 +25,13 @@ from reslab.workbench.forecast import make_ready
 from reslab.workbench.recorder import Recorder
 from reslab.workbench.resolve import (
     Prepared,
-    load_published,
     measure_need,
     scored_images,
     split_again,
     warn_of_shortage,
 )
 from reslab.workbench.run import Run, load_run
+from reslab.workbench.sources import load_published, source_again
 from reslab.workbench.stored import has_finished
 from reslab.workbench.train import carry_out, initial_model, room_needed
 
@@ -107,7 +106,7 @@ def prepare_again(run: Run, data: DataSource | None, root: str | None) -> Prepar
         UserError: where they are others now.
     """
     spec = run.spec
-    source = data or open_source(spec.data.name, root or spec.data.root)
+    source = data or source_again(run, root)
     published = load_published(source, spec.data, run.folder)
     if published.fingerprint() != spec.facts.fingerprint:
         raise UserError(

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from reslab.data.arrays import to_nchw
-from reslab.data.preprocess import decode_image
+from reslab.data.pixels import Pixels
+from reslab.data.preprocess import Fit, decode_image
 from reslab.data.source import Images
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError
@@ -54,7 +55,7 @@ class Run(StoredRun):
 
     def logits(
         self,
-        pixels_NCHW: npt.NDArray[np.uint8],
+        pixels_NCHW: Pixels,
         use: Use = "best",
         *,
         engine: str = REFERENCE,
@@ -70,7 +71,7 @@ class Run(StoredRun):
 
     def embeddings(
         self,
-        pixels_NCHW: npt.NDArray[np.uint8],
+        pixels_NCHW: Pixels,
         use: Use = "best",
         *,
         engine: str = REFERENCE,
@@ -214,8 +215,15 @@ class Run(StoredRun):
 
     def decode(self, image: Path) -> npt.NDArray[np.uint8]:
         """An image file as pixels (C, H, W) for this net; see ``decode_image``."""
+        facts, data = self.spec.facts, self.spec.data
         return decode_image(
-            image, channels=self.spec.facts.channels, size=self.spec.facts.image_size
+            image,
+            Fit(
+                channels=facts.channels,
+                size=facts.image_size,
+                policy=data.fit,
+                background=data.background,
+            ),
         )
 
 

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from reslab.data.groups import format_groups
+from reslab.data.listing import format_exclusions, read_exclusions
+from reslab.data.pixels import Pixels
 from reslab.data.source import DataSource
 from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, UserError
@@ -25,7 +27,7 @@ from reslab.models.resnet import ResNet
 from reslab.runs.checkpoint import Checkpoint, Checkpoints
 from reslab.runs.environment import describe_environment
 from reslab.runs.files import check_space, locked
-from reslab.runs.folder import ENVIRONMENT, GROUPS, METRICS, RunFolder
+from reslab.runs.folder import ENVIRONMENT, EXCLUDED, GROUPS, LEFT_OUT, METRICS, RunFolder
 from reslab.runs.new_folder import check_free, run_name
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
@@ -47,6 +49,7 @@ from reslab.workbench.resolve import (
     resolve,
 )
 from reslab.workbench.run import Run
+from reslab.workbench.sources import format_faults
 from reslab.workbench.stopping import raise_on_signals, stop_on_signals
 
 # Pictures and page, rounded up.
@@ -104,6 +107,10 @@ def train(
             folder = RunFolder.create(Path(out), text)
         with locked(folder.path):
             folder.write_json(ENVIRONMENT, describe_environment())
+            if run.data.exclude is not None:
+                folder.write_text(EXCLUDED, format_exclusions(read_exclusions(run.data.exclude)))
+            if prepared.faults:
+                folder.write_text(LEFT_OUT, format_faults(prepared.faults))
             if prepared.groups_N is not None:
                 folder.write_text(GROUPS, format_groups(prepared.groups_N))
             recorder = Recorder(folder)
@@ -241,7 +248,7 @@ def validator(
             raise StopRequestedError("validation was asked to stop")
 
     def validate(model: nn.Module) -> Judged:
-        def outputs(pixels_NCHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        def outputs(pixels_NCHW: Pixels) -> npt.NDArray[np.float32]:
             return compute_logits(
                 model,
                 pixels_NCHW,

@@ -1,0 +1,265 @@
+"""A folder or a manifest of pictures as a data set.
+
+Shape suffixes: ``N`` images.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from reslab.catalog.datasets import (
+    FOLDER_PREFIX,
+    MANIFESTS,
+    Background,
+    DataCard,
+    FitPolicy,
+    label_of,
+)
+from reslab.data.ingest import ingest
+from reslab.data.listing import Listed, Listing, list_folder
+from reslab.data.manifest import read_manifest
+from reslab.data.preprocess import FORMATS, Fit
+from reslab.data.source import Images
+from reslab.data.split import number_groups, split_off
+from reslab.engine.machine import inspect_machine
+from reslab.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+
+# Pictures whose headers tell size and channels.
+_SAMPLED = 200
+
+# Images are not made larger than this unless that is asked for: what nets are trained on.
+_USUAL_SIZE = 224
+
+# Sides are a multiple of this, by which the nets with an imagenet stem divide them.
+_STEP = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSettings:
+    """How picture files are read and split.
+
+    Attributes:
+        fit: see ``reslab.data.preprocess.Fit``.
+        background: likewise.
+        image_size: side of the images in pixels; None: by the size of the pictures.
+        channels: of the images; None: grey where all pictures are.
+        test: share that is split off for the test where no pictures are for it; 1: all of them.
+        split_seed: of that split.
+        classes: in the order of the labels; None: those that there are.
+        exclude: paths that are left out.
+        room: bytes that the cache of decoded pictures may take.
+    """
+
+    fit: FitPolicy = "crop"
+    background: Background = "grey"
+    image_size: int | None = None
+    channels: int | None = None
+    test: float = 0.15
+    split_seed: int = 0
+    classes: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    room: int = 20 * 2**30
+
+
+class FolderSource:
+    """Pictures in folders of classes, or named by a manifest.
+
+    Args:
+        place: the folder or manifest.
+        settings: how it is read and split.
+
+    Raises:
+        UserError: where there are no classes, or fewer than two.
+    """
+
+    def __init__(self, place: Path, settings: FileSettings | None = None) -> None:
+        self._settings = settings or FileSettings()
+        found = read_manifest(place) if place.is_file() else list_folder(place)
+        self.listing = found.without(self._settings.exclude) if self._settings.exclude else found
+        self._classes = _check_classes(self.listing, self._settings.classes)
+
+    @cached_property
+    def card(self) -> DataCard:
+        """What is known of it before a picture is decoded."""
+        fit = self._fit
+        return DataCard(
+            name=f"{FOLDER_PREFIX}{label_of(self.listing.origin)}",
+            title=str(self.listing.origin),
+            kind="folder",
+            classes=self._classes,
+            channels=fit.channels,
+            image_size=fit.size,
+            train_images=len(self.parts[0]),
+            test_images=len(self.parts[1]),
+            flip=True,
+            licence="not stated",
+            source=f"the files in {self.listing.origin}",
+        )
+
+    def load_train(self) -> Images:
+        """The pictures for training and validation; those that cannot be decoded are left out.
+
+        Raises:
+            UserError: where none of them can be, or the cache cannot be written to.
+        """
+        files = self.parts[0]
+        images, rows_N = self._load(files)
+        splits = [files[row].split for row in rows_N]
+        groups = [files[row].group for row in rows_N]
+        if "val" in splits:
+            images = replace(images, judged_N=np.array([split == "val" for split in splits]))
+        if any(groups):
+            images = replace(images, groups_N=number_groups(groups))
+        return images
+
+    def load_test(self) -> Images:
+        """The pictures for the test, as ``load_train`` those for training."""
+        if not self.parts[1]:
+            raise UserError(
+                f"{self.listing.origin} has no test images",
+                remedy="add a folder test with the same classes, or evaluate --split val",
+            )
+        return self._load(self.parts[1])[0]
+
+    @cached_property
+    def _fit(self) -> Fit:
+        asked = self._settings
+        size, channels = asked.image_size, asked.channels
+        if size is None or channels is None:
+            shapes = _measure(self.listing)
+            size = size or _usual_size([min(width, height) for width, height, _ in shapes])
+            channels = channels or (1 if all(grey for *_, grey in shapes) else 3)
+        return Fit(channels=channels, size=size, policy=asked.fit, background=asked.background)
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Listed, ...], tuple[Listed, ...]]:
+        """Pictures for training and validation, and for the test."""
+        test = self.listing.of("test")
+        pool = tuple(file for file in self.listing.files if file.split != "test")
+        if test or not self._settings.test:
+            return pool, test
+        # What is for validation stays so.
+        drawable = [row for row, file in enumerate(pool) if file.split != "val"]
+        if self._settings.test >= 1:
+            return (), pool
+        drawn = set(
+            np.array(drawable)[
+                split_off(
+                    self._labels([pool[row] for row in drawable]),
+                    self._settings.test,
+                    seed=self._settings.split_seed,
+                    groups=[pool[row].group for row in drawable],
+                )
+            ].tolist()
+        )
+        return (
+            tuple(file for row, file in enumerate(pool) if row not in drawn),
+            tuple(file for row, file in enumerate(pool) if row in drawn),
+        )
+
+    def _labels(self, files: Sequence[Listed]) -> npt.NDArray[np.int64]:
+        numbers = {name: number for number, name in enumerate(self._classes)}
+        return np.array([numbers[file.label] for file in files], np.int64)
+
+    def _load(self, files: Sequence[Listed]) -> tuple[Images, npt.NDArray[np.intp]]:
+        found = ingest(
+            self.listing.root,
+            [file.path for file in files],
+            self._fit,
+            room=self._settings.room,
+            workers=inspect_machine().cpus,
+            tell=_tell,
+        )
+        if not len(found.rows_N):
+            raise UserError(
+                f"none of the {len(files):,} pictures in {self.listing.origin} can be decoded",
+                received=next(iter(found.faults.values()), "no pictures"),
+                remedy="`reslab data check` tells what is wrong with each",
+            )
+        labels_N = self._labels([files[row] for row in found.rows_N])
+        return Images(found.pixels_NCHW, labels_N, faults=found.faults), found.rows_N
+
+
+def open_folder(place: Path, settings: FileSettings | None = None) -> FolderSource:
+    """The pictures of a folder or manifest.
+
+    Raises:
+        UserError: where there is neither.
+    """
+    place = place.expanduser()
+    if not place.exists():
+        raise UserError(f"there is no folder or manifest {place}", remedy="check the path")
+    if place.is_file() and place.suffix.lower() not in MANIFESTS:
+        raise UserError(
+            f"{place} is no manifest",
+            expected=f"a folder, or a file in {', '.join(MANIFESTS)}",
+            received=place.suffix or "a file without a suffix",
+        )
+    return FolderSource(place, settings)
+
+
+def _check_classes(listing: Listing, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The classes in the order of their labels."""
+    found = listing.classes
+    if wanted is not None:
+        unknown = sorted(set(found) - set(wanted))
+        if unknown:
+            raise UserError(
+                f"{listing.origin} has classes that the net does not know",
+                expected=", ".join(wanted[:12]),
+                received=", ".join(unknown[:12]),
+                remedy="rename or leave them out",
+            )
+        return wanted
+    if len(found) < 2:
+        raise UserError(
+            f"{listing.origin} has a single class",
+            expected="two folders with pictures at least",
+            received=found[0] if found else "none",
+            remedy="name the folder that holds the folders of the classes",
+        )
+    return found
+
+
+def _measure(listing: Listing) -> list[tuple[int, int, bool]]:
+    """Width, height and whether it is grey, of some of the pictures that can be read."""
+    step = -(-len(listing.files) // _SAMPLED)
+    found = []
+    for file in listing.files[::step]:
+        try:
+            with Image.open(listing.root / file.path, formats=FORMATS) as image:
+                grey = image.mode in {"1", "L", "LA", "I;16"}
+                found.append((*image.size, grey))
+        except Exception:  # noqa: BLE001 - what is wrong with it is told when it is decoded
+            continue
+    return found
+
+
+def _usual_size(sides: Sequence[int]) -> int:
+    """Side of the images for pictures whose shorter sides are these.
+
+    >>> _usual_size([375, 500]), _usual_size([28, 28]), _usual_size([150]), _usual_size([])
+    (224, 28, 128, 224)
+    """
+    if not sides:
+        return _USUAL_SIZE
+    middle = int(np.median(sides))
+    if middle < 2 * _STEP:
+        return max(middle, 1)
+    return min(_USUAL_SIZE, middle // _STEP * _STEP)
+
+
+def _tell(done: int, whole: int) -> None:
+    """Now and then, where it takes a while."""
+    if whole >= 1000 and (done == whole or done % 1024 == 0):
+        _LOG.info("decoded %s of %s pictures", f"{done:,}", f"{whole:,}")

@@ -1,0 +1,120 @@
+"""A manifest: a text file with a line for each picture, its class, and maybe split and group."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from reslab.data.listing import SPLIT_FOLDERS, Listed, Listing
+from reslab.errors import UserError
+
+_COLUMNS = ("path", "label", "split", "group")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+# Faults that are told at once.
+_MOST_FAULTS = 5
+
+
+def read_manifest(path: Path) -> Listing:
+    """The pictures that a manifest names.
+
+    A CSV or TSV file has a line with the columns' names first: ``path`` and ``label``, and maybe
+    ``split`` (train, val or test) and ``group`` (of those that belong together); a JSONL file has
+    an object with these keys in each line. Other columns are not looked at. Paths count from the
+    folder of the manifest.
+
+    Raises:
+        UserError: where it cannot be read, lacks a column, or has faulty lines, with the first
+            of them.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        raise UserError(
+            f"the manifest {path} cannot be read",
+            received=str(reason).lower(),
+            remedy="save it as UTF-8 text, with a line for each picture",
+        ) from error
+    suffix = path.suffix.lower()
+    rows = _json_rows(text) if suffix == ".jsonl" else _csv_rows(path, text, _DELIMITERS[suffix])
+    files: list[Listed] = []
+    faults: list[str] = []
+    lines: dict[str, int] = {}
+    for number, row in rows:
+        found = row if isinstance(row, str) else _listed(row, lines)
+        if isinstance(found, str):
+            faults.append(f"line {number}: {found}")
+        else:
+            lines[found.path] = number
+            files.append(found)
+    if faults:
+        more = f", and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
+        raise UserError(
+            f"the manifest {path} has faulty lines",
+            received="; ".join(faults[:_MOST_FAULTS]) + more,
+            remedy="mend or delete them",
+        )
+    if not files:
+        raise UserError(f"the manifest {path} names no pictures", expected="a line for each")
+    if {file.split for file in files} >= {None, "train"}:
+        raise UserError(
+            f"the manifest {path} says of some pictures only which split they belong to",
+            expected="a split for all, or none for those that are to be split",
+            remedy="fill the column, or leave it out",
+        )
+    return Listing(root=path.parent, files=tuple(files), origin=path)
+
+
+def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Number and content of each line below the names of the columns."""
+    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    names = [str(name).strip().lower() for name in reader.fieldnames or ()]
+    if not {"path", "label"} <= set(names):
+        raise UserError(
+            f"the manifest {path} lacks columns",
+            expected=f"a first line with their names: path{delimiter}label, then maybe "
+            "split and group",
+            received=", ".join(names)[:200] or "nothing",
+            remedy="add the line, or name the columns so",
+        )
+    reader.fieldnames = names
+    for row in reader:
+        yield reader.line_num, "too many columns" if None in row else row
+
+
+def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Number and object of each line that is not empty."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            yield number, f"no JSON: {error.msg}"
+            continue
+        yield number, row if isinstance(row, dict) else "no JSON object"
+
+
+def _listed(row: Mapping[str, Any], lines: Mapping[str, int]) -> Listed | str:
+    """The picture of a line, or what is wrong with it."""
+    told = {name: _told(row.get(name)) for name in _COLUMNS}
+    if not told["path"] or not told["label"]:
+        return f"no {'path' if not told['path'] else 'label'}"
+    path = PurePosixPath(told["path"]).as_posix()
+    if path in lines:
+        return f"{path} again, as in line {lines[path]}"
+    split = None
+    if told["split"]:
+        split = SPLIT_FOLDERS.get(told["split"].lower())
+        if split is None:
+            return f"the split {told['split']!r}, which is none of train, val and test"
+    return Listed(path=path, label=told["label"], split=split, group=told["group"] or None)
+
+
+def _told(value: Any) -> str:
+    """A cell as text; numbers are names too."""
+    return "" if value is None else str(value).strip()

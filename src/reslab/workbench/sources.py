@@ -1,0 +1,145 @@
+"""From the settings of a run to the data set that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from reslab.catalog.datasets import FOLDER_PREFIX, name_and_root
+from reslab.data.catalog import find_card, open_source
+from reslab.data.folder import FileSettings
+from reslab.data.groups import read_groups
+from reslab.data.listing import read_exclusions
+from reslab.data.source import DataSource, Images
+from reslab.errors import UserError
+from reslab.runs.folder import EXCLUDED, GROUPS, RunFolder
+from reslab.spec.data import DataSpec
+from reslab.spec.resolved import ResolvedRun
+from reslab.workbench.stored import StoredRun
+
+# Settings of folders and manifests alone.
+_OF_FOLDERS = ("image_size", "test", "exclude", "cache_size")
+
+
+def source_of(data: DataSpec) -> DataSource:
+    """The data set that the settings name.
+
+    Raises:
+        UserError: where it cannot be had, or a setting has no meaning for it.
+    """
+    if not data.name.startswith(FOLDER_PREFIX):
+        _refuse_settings_of_folders(data)
+    return open_source(data.name, data.root, _files(data, data.exclude))
+
+
+def source_again(run: StoredRun, root: str | Path | None = None) -> DataSource:
+    """The data set that a run was trained on, its pictures read for the same net.
+
+    Args:
+        run: the run, which keeps its list of what is left out.
+        root: where the data set lies now; None: where the run found it.
+
+    Raises:
+        UserError: where it cannot be had.
+    """
+    data, facts = run.spec.data, run.spec.facts
+    kept = run.folder.path / EXCLUDED
+    files = replace(
+        _files(data, kept if kept.exists() else data.exclude),
+        image_size=facts.image_size,
+        channels=facts.channels,
+        classes=facts.classes,
+    )
+    return open_source(data.name, root or data.root, files)
+
+
+def _files(data: DataSpec, exclude: str | Path | None) -> FileSettings:
+    """How pictures are read, by the settings and a list of what is left out."""
+    return FileSettings(
+        fit=data.fit,
+        background=data.background,
+        image_size=None if data.image_size == "auto" else data.image_size,
+        test=data.test,
+        split_seed=data.split_seed,
+        exclude=() if exclude is None else read_exclusions(exclude),
+        room=data.cache_size,
+    )
+
+
+def _refuse_settings_of_folders(data: DataSpec) -> None:
+    """Refuse what a named data set leaves no choice of; its own size may be said again."""
+    usual = {name: {DataSpec.model_fields[name].default} for name in _OF_FOLDERS}
+    usual["image_size"].add(find_card(data.name).image_size)
+    for name in _OF_FOLDERS:
+        if getattr(data, name) not in usual[name]:
+            raise UserError(
+                f"data.{name} has no meaning for {data.name}",
+                expected="a folder or manifest of pictures",
+                remedy="leave it out",
+            )
+
+
+def other_source(spec: ResolvedRun, data: str, root: str | None) -> DataSource:
+    """Another data set, to score a run on: named, or a folder or manifest of pictures.
+
+    Of pictures that are not split all are for the test.
+
+    Args:
+        spec: of the run, whose classes and images these are to be.
+        data: its name, or the folder or manifest.
+        root: where the files of a named one lie.
+
+    Raises:
+        UserError: where it cannot be had.
+    """
+    name, place = name_and_root(data, root)
+    if not name.startswith(FOLDER_PREFIX):
+        return open_source(name, place)
+    facts, own = spec.facts, spec.data
+    files = replace(
+        _files(own, exclude=None),
+        image_size=facts.image_size,
+        channels=facts.channels,
+        classes=facts.classes,
+        test=1.0,
+    )
+    return open_source(name, place, files)
+
+
+def tell_faults(images: Images) -> tuple[str, ...]:
+    """What to say of pictures that are left out since they cannot be decoded."""
+    if not images.faults:
+        return ()
+    first = list(images.faults)[:3]
+    more = f" and {len(images.faults) - len(first):,} more" if len(images.faults) > 3 else ""
+    plural = "picture is" if len(images.faults) == 1 else "pictures are"
+    return (
+        f"{len(images.faults):,} {plural} left out, since they cannot be decoded: "
+        f"{', '.join(first)}{more}; `reslab data check` tells of each",
+    )
+
+
+def format_faults(faults: Mapping[str, str]) -> str:
+    """A line for each picture that is left out, with the reason."""
+    return "".join(f"{name}: {fault}\n" for name, fault in faults.items())
+
+
+def load_published(source: DataSource, data: DataSpec, folder: RunFolder | None = None) -> Images:
+    """The published training images, with their groups where the settings name some.
+
+    Args:
+        source: the data set.
+        data: the settings.
+        folder: of the run, which keeps its groups, wherever their file is now; None: there is
+            none yet.
+
+    Raises:
+        UserError: where they cannot be read.
+    """
+    published = source.load_train()
+    if data.group_by is None:
+        return published
+    kept = folder is not None and folder.has(GROUPS)
+    path = folder.path / GROUPS if kept and folder is not None else data.group_by
+    return replace(published, groups_N=read_groups(path, len(published)))

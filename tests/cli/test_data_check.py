@@ -1,0 +1,87 @@
+"""``reslab data check`` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reslab.cli.main import run
+from tests.data.messy import Messy, build
+from tests.workbench.test_sources import shade
+
+
+@pytest.fixture(scope="module")
+def messy(tmp_path_factory: pytest.TempPathFactory) -> Messy:
+    return build(tmp_path_factory.mktemp("messy"))
+
+
+def test_errors_end_with_2_and_json_holds_all(
+    messy: Messy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["data", "check", str(messy.root), "--json"]) == 2
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    kinds = {finding["kind"]: finding for finding in document["findings"]}
+    assert kinds.keys() == {kind for kind, files in messy.expected.items() if files}
+    assert kinds["leak"]["severity"] == "error" and kinds["leak"]["remedy"]
+    assert set(kinds["undecodable"]["files"]) == messy.expected["undecodable"]
+    assert "has errors: received" in captured.err
+
+
+def test_the_table_names_some_and_the_list_all(
+    messy: Messy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "fix.txt"
+    assert run(["data", "check", str(messy.root), "--fix-list", str(path)]) == 2
+    out = capsys.readouterr().out
+    assert "error: pictures that are cut short or damaged: 4 (undecodable)" in out
+    assert "train: " in out and " pictures of " in out
+    named = {line for line in path.read_text().splitlines() if not line.startswith("#")}
+    assert messy.expected["undecodable"] <= named
+    # One of each set of equal pictures stays, of those in two splits that in the test.
+    assert len(named & messy.expected["duplicate"]) == 1
+    assert named & messy.expected["leak"] == {"train/church/leaked.png"}
+    assert not named & messy.good
+
+
+def test_a_clean_folder_has_nothing_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["data", "check", str(shade(tmp_path / "shades"))]) == 0
+    assert "60 pictures of 2 classes\nnothing is wrong with them" in capsys.readouterr().out
+
+
+def test_what_the_list_names_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shade(tmp_path / "shades")
+    (root / "dark/00.png").write_bytes(b"torn")
+    fix = str(tmp_path / "fix.txt")
+    assert run(["data", "check", str(root), "--fix-list", fix]) == 2
+    assert run(["data", "check", str(root), "--exclude", fix]) == 0
+    capsys.readouterr()
+    command = ["train", "--data", str(root), "--exclude", fix, "--epochs", "1"]
+    assert run([*command, "--batch-size", "8", "--out", str(tmp_path / "run"), "--json"]) == 0
+    assert not (tmp_path / "run/left_out.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["none"], "there is no folder or manifest none"),
+        ([".", "--fix-list", "no/where.txt"], "there is no folder"),
+        ([".", "--exclude", "none.txt"], "the list none.txt cannot be read"),
+    ],
+)
+def test_mistakes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["data", "check", *arguments]) == 2
+    assert told in capsys.readouterr().err

@@ -1,0 +1,51 @@
+"""A messy folder is seen through, and what is good in it left in peace."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+
+from reslab.data.check import Checked, check_pictures
+from reslab.data.findings import KINDS
+from reslab.data.listing import list_folder
+from tests.data.messy import Messy, build
+
+
+@pytest.fixture(scope="module")
+def messy(tmp_path_factory: pytest.TempPathFactory) -> Messy:
+    return build(tmp_path_factory.mktemp("messy"))
+
+
+@pytest.fixture(scope="module")
+def checked(messy: Messy) -> Checked:
+    return check_pictures(list_folder(messy.root), 128, workers=2)
+
+
+def found(checked: Checked) -> dict[str, set[str]]:
+    files = defaultdict(set)
+    for finding in checked.findings:
+        files[finding.kind.name] |= set(finding.files)
+    return files
+
+
+def test_there_are_many_kinds_of_trouble(messy: Messy) -> None:
+    assert len(messy.expected) >= 25
+    assert messy.expected.keys() <= {kind.name for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
+def test_each_kind_is_found_where_it_is_and_nowhere_else(
+    messy: Messy, checked: Checked, kind: str
+) -> None:
+    if kind in ("unreadable", "unreadable_folder", "near_duplicate"):
+        pytest.skip("not in this folder")
+    assert found(checked)[kind] == messy.expected[kind]
+
+
+def test_no_good_picture_is_accused(messy: Messy, checked: Checked) -> None:
+    # That a class is missing from another split is said of classes.
+    accused = {file for files in found(checked).values() for file in files if "." in file}
+    assert len(messy.good) >= 72
+    assert {file.path for file in list_folder(messy.root).files} >= messy.good
+    assert accused & messy.good == set()

@@ -1,0 +1,163 @@
+"""Folders and manifests as data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reslab.data.folder import FileSettings, FolderSource, open_folder
+from reslab.data.preprocess import Fit, decode_image
+from reslab.errors import UserError
+
+CLASSES = ("cat", "dog")
+
+
+def fill(
+    root: Path, count: int = 20, *, size: tuple[int, int] = (40, 30), mode: str = "RGB"
+) -> Path:
+    """Pictures below each class of a folder."""
+    rng = np.random.default_rng(len(str(root)))
+    for label in CLASSES:
+        (root / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+            Image.fromarray(pixels).convert(mode).save(root / label / f"{number:02}.png")
+    return root
+
+
+def test_what_is_missing_is_split_off_by_class(tmp_path: Path) -> None:
+    source = open_folder(fill(tmp_path / "pets"), FileSettings(test=0.2))
+    train, test = source.load_train(), source.load_test()
+    assert (source.card.name, source.card.classes) == ("folder:pets", CLASSES)
+    assert (source.card.channels, source.card.image_size) == (3, 30)
+    assert (len(train), len(test)) == (source.card.train_images, source.card.test_images) == (32, 8)
+    assert np.bincount(test.labels_N).tolist() == [4, 4]
+    assert train.judged_N is None and train.groups_N is None
+    files = {file.path for part in source.parts for file in part}
+    assert len(files) == 40
+
+
+def test_the_split_is_the_seed_s(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets")
+    same, again, other = (
+        [file.path for file in FolderSource(root, FileSettings(split_seed=seed)).parts[1]]
+        for seed in (0, 0, 1)
+    )
+    assert same == again != other
+
+
+def test_pixels_are_those_that_prediction_decodes(tmp_path: Path) -> None:
+    source = open_folder(fill(tmp_path / "pets"), FileSettings(fit="pad", background="white"))
+    images = source.load_train()
+    fit = Fit(channels=3, size=30, policy="pad", background="white")
+    for row, file in enumerate(source.parts[0]):
+        pixels_CHW = decode_image(tmp_path / "pets" / file.path, fit)
+        np.testing.assert_array_equal(images.pixels_NCHW[row], pixels_CHW)
+        assert source.card.classes[images.labels_N[row]] == file.label
+
+
+def test_splits_of_its_own_are_kept(tmp_path: Path) -> None:
+    for split, count in (("train", 9), ("val", 4), ("test", 3)):
+        fill(tmp_path / split, count)
+    source = open_folder(tmp_path)
+    train = source.load_train()
+    assert train.judged_N is not None
+    assert (len(train), int(train.judged_N.sum()), len(source.load_test())) == (26, 8, 6)
+
+
+def test_validation_of_its_own_is_not_taken_for_the_test(tmp_path: Path) -> None:
+    fill(tmp_path / "train", 20)
+    fill(tmp_path / "val", 20)
+    source = open_folder(tmp_path, FileSettings(test=0.25))
+    assert {file.split for file in source.parts[1]} == {"train"}
+    assert len(source.parts[1]) == 10
+
+
+def test_groups_of_a_manifest_are_never_divided(tmp_path: Path) -> None:
+    fill(tmp_path / "pets", 30)
+    lines = ["path,label,group"]
+    lines += [
+        f"pets/{c}/{n:02}.png,{c},{n // 5 if n < 25 else ''}" for c in CLASSES for n in range(30)
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    source = open_folder(tmp_path / "list.csv")
+    pool, test = source.parts
+    named = [{file.group for file in part if file.group} for part in (pool, test)]
+    assert test and not named[0] & named[1]
+    train = source.load_train()
+    assert train.groups_N is not None
+    groups = [file.group for file in pool]
+    for name in named[0]:
+        rows = [row for row, group in enumerate(groups) if group == name]
+        assert len(set(train.groups_N[rows])) == 1
+    assert len(set(train.groups_N)) == len(named[0]) + groups.count(None)
+
+
+def test_pictures_that_cannot_be_decoded_are_left_out_and_named(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets")
+    (root / "cat/03.png").write_bytes(b"torn")
+    source = open_folder(root, FileSettings(test=0.0))
+    images = source.load_train()
+    assert len(images) == 39 and list(images.faults) == ["cat/03.png"]
+    assert np.bincount(images.labels_N).tolist() == [19, 20]
+
+
+def test_where_nothing_can_be_decoded_there_is_nothing_to_learn(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets", 3)
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"none of the 6 pictures in .* can be decoded.*data check"):
+        open_folder(root).load_train()
+
+
+@pytest.mark.parametrize(
+    ("size", "mode", "expected"),
+    [
+        ((40, 30), "L", (1, 30)),
+        ((500, 375), "RGB", (3, 224)),
+        ((100, 120), "RGB", (3, 96)),
+        ((64, 64), "1", (1, 64)),
+    ],
+)
+def test_size_and_channels_follow_the_pictures(
+    tmp_path: Path, size: tuple[int, int], mode: str, expected: tuple[int, int]
+) -> None:
+    card = open_folder(fill(tmp_path / "pets", 2, size=size, mode=mode)).card
+    assert (card.channels, card.image_size) == expected
+
+
+def test_size_and_channels_as_asked(tmp_path: Path) -> None:
+    card = open_folder(fill(tmp_path / "pets", 2), FileSettings(image_size=17, channels=1)).card
+    assert (card.channels, card.image_size) == (1, 17)
+
+
+def test_the_order_of_classes_may_be_given(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets", 4)
+    source = FolderSource(root, FileSettings(classes=("dog", "bird", "cat"), test=1.0))
+    assert np.bincount(source.load_test().labels_N).tolist() == [4, 0, 4]
+    with pytest.raises(UserError, match=r"classes that the net does not know.*received cat"):
+        FolderSource(root, FileSettings(classes=("dog", "bird")))
+
+
+def test_a_single_class_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path / "sub" / "pets", 2)
+    with pytest.raises(UserError, match=r"has a single class.*received pets; name the folder that"):
+        open_folder(tmp_path / "sub")
+
+
+def test_what_is_no_folder_or_manifest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no folder or manifest"):
+        open_folder(tmp_path / "none")
+    (tmp_path / "a.zip").touch()
+    with pytest.raises(UserError, match=r"is no manifest: expected a folder, or a file in .csv"):
+        open_folder(tmp_path / "a.zip")
+
+
+def test_without_test_images_none_are_given(tmp_path: Path) -> None:
+    source = open_folder(fill(tmp_path / "pets", 3), FileSettings(test=0.0))
+    assert source.card.test_images == 0
+    with pytest.raises(UserError, match="has no test images"):
+        source.load_test()

@@ -1,0 +1,89 @@
+"""Single pictures; all kinds of trouble are in test_check."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reslab.data.inspection import SIDE, SUFFIXES_OF, inspect_picture
+from reslab.data.preprocess import FORMATS, SUFFIXES
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+
+
+def save(path: Path, image: Image.Image | None = None, **options: object) -> Path:
+    (image or Image.fromarray(PIXELS)).save(path, **options)
+    return path
+
+
+def test_formats_and_suffixes_are_those_of_the_decoder() -> None:
+    assert tuple(SUFFIXES_OF) == FORMATS
+    assert sorted(s for suffixes in SUFFIXES_OF.values() for s in suffixes) == sorted(SUFFIXES)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
+def test_a_good_picture_has_nothing_odd(tmp_path: Path, suffix: str) -> None:
+    found = inspect_picture(save(tmp_path / f"a{suffix}"))
+    assert (found.kinds, found.told, found.size, found.is_grey) == ((), "", (60, 40), False)
+    assert found.small.shape == (SIDE, SIDE) and found.digest
+
+
+def test_equal_pixels_are_equal_however_they_are_stored(tmp_path: Path) -> None:
+    turned = Image.fromarray(PIXELS).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = [
+        save(tmp_path / "a.png"),
+        save(tmp_path / "b.bmp"),
+        save(tmp_path / "c.webp", lossless=True),
+        save(tmp_path / "d.png", turned, exif=exif),
+    ]
+    found = [inspect_picture(path) for path in stored]
+    assert len({one.digest for one in found}) == 1
+    assert found[3].kinds == ("rotated",)
+    other = PIXELS.copy()
+    other[0, 0, 0] ^= 1
+    assert (
+        inspect_picture(save(tmp_path / "e.png", Image.fromarray(other))).digest != found[0].digest
+    )
+
+
+def test_grey_stored_as_grey_and_as_colour_is_equal(tmp_path: Path) -> None:
+    grey = Image.fromarray(PIXELS[..., 0])
+    one = inspect_picture(save(tmp_path / "a.png", grey))
+    two = inspect_picture(save(tmp_path / "b.png", grey.convert("RGB")))
+    assert one.digest == two.digest
+    assert (one.is_grey, two.is_grey) == (True, False)
+
+
+def test_an_opaque_alpha_channel_is_not_transparent(tmp_path: Path) -> None:
+    image = Image.fromarray(PIXELS).convert("RGBA")
+    assert inspect_picture(save(tmp_path / "a.png", image)).kinds == ()
+
+
+def test_a_jpeg_with_something_behind_it_is_whole(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", quality=90)
+    path.write_bytes(path.read_bytes() + bytes(100))
+    assert inspect_picture(path).kinds == ()
+
+
+def test_a_progressive_and_a_grey_jpeg_are_whole(tmp_path: Path) -> None:
+    assert inspect_picture(save(tmp_path / "a.jpg", progressive=True)).kinds == ()
+    grey = Image.fromarray(PIXELS[..., 0])
+    assert inspect_picture(save(tmp_path / "b.jpg", grey)).kinds == ()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png")
+    path.chmod(0)
+    assert inspect_picture(path).kinds == ("unreadable",)
+
+
+def test_a_folder_is_no_picture(tmp_path: Path) -> None:
+    found = inspect_picture(tmp_path)
+    assert (found.kinds, found.told) == (("unreadable",), "is a directory")

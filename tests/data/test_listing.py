@@ -1,0 +1,117 @@
+"""Layouts of folders, before a file is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reslab.data.listing import Listed, PassedOver, list_folder, read_exclusions
+from reslab.errors import UserError
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def test_folders_are_classes_however_deep_their_pictures_lie(tmp_path: Path) -> None:
+    touch(tmp_path, "dog/a.jpg", "cat/b.PNG", "cat/wild/c.webp")
+    found = list_folder(tmp_path)
+    assert found.files == (
+        Listed(path="cat/b.PNG", label="cat"),
+        Listed(path="cat/wild/c.webp", label="cat"),
+        Listed(path="dog/a.jpg", label="dog"),
+    )
+    assert found.classes == ("cat", "dog")
+    assert found.passed_over == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "split"),
+    [("val", "val"), ("Validation", "val"), ("dev", "val"), ("test", "test"), ("Testing", "test")],
+)
+def test_splits_go_by_many_names(tmp_path: Path, folder: str, split: str) -> None:
+    touch(tmp_path, "Train/cat/a.jpg", f"{folder}/cat/b.jpg")
+    files = list_folder(tmp_path).files
+    assert {file.path: file.split for file in files} == {
+        "Train/cat/a.jpg": "train",
+        f"{folder}/cat/b.jpg": split,
+    }
+
+
+def test_a_class_may_be_called_test(tmp_path: Path) -> None:
+    found = list_folder(touch(tmp_path, "test/a.jpg", "control/b.jpg"))
+    assert found.classes == ("control", "test")
+    assert {file.split for file in found.files} == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "reason"),
+    [
+        ("cat/.a.jpg", "cat/.a.jpg", "hidden"),
+        (".git/x/a.jpg", ".git/", "hidden"),
+        ("cat/Thumbs.db", "cat/Thumbs.db", "hidden"),
+        ("__MACOSX/cat/a.jpg", "__MACOSX/", "hidden"),
+        ("cat/notes.txt", "cat/notes.txt", "no_image"),
+        ("a.jpg", "a.jpg", "outside"),
+        ("none/a.txt", "none/", "empty"),
+    ],
+)
+def test_what_is_passed_over_is_told(tmp_path: Path, name: str, path: str, reason: str) -> None:
+    found = list_folder(touch(tmp_path, "cat/good.jpg", name))
+    assert [file.path for file in found.files] == ["cat/good.jpg"]
+    assert PassedOver(path=path, reason=reason) in found.passed_over
+
+
+def test_folders_beside_the_splits_are_passed_over(tmp_path: Path) -> None:
+    found = list_folder(touch(tmp_path, "train/cat/a.jpg", "raw/cat/b.jpg"))
+    assert [file.path for file in found.files] == ["train/cat/a.jpg"]
+    assert found.passed_over == (PassedOver(path="raw/", reason="outside"),)
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    touch(tmp_path / "store", "a.jpg")
+    touch(tmp_path / "data", "cat/b.jpg")
+    (tmp_path / "data/cat/more").symlink_to(tmp_path / "store")
+    (tmp_path / "store/back").symlink_to(tmp_path / "store")
+    found = list_folder(tmp_path / "data")
+    assert [file.path for file in found.files] == ["cat/b.jpg", "cat/more/a.jpg"]
+    assert [item.reason for item in found.passed_over] == ["loop"]
+
+
+@pytest.mark.parametrize(
+    ("names", "received"),
+    [
+        ((), "no picture"),
+        (("a.jpg", "b.jpg"), "2 files or folders outside of any class"),
+        (("cat/a.txt",), "no picture"),
+    ],
+)
+def test_without_classes_it_is_no_data_set(
+    tmp_path: Path, names: tuple[str, ...], received: str
+) -> None:
+    with pytest.raises(UserError, match=f"received {received}; sort the pictures into a folder"):
+        list_folder(touch(tmp_path, *names))
+
+
+def test_exclusions_are_left_out_and_told(tmp_path: Path) -> None:
+    found = list_folder(touch(tmp_path, "cat/a.jpg", "dog/b.jpg")).without(["cat/a.jpg"])
+    assert [file.path for file in found.files] == ["dog/b.jpg"]
+    assert found.passed_over == (PassedOver(path="cat/a.jpg", reason="excluded"),)
+
+
+def test_exclusions_of_another_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no file to be excluded is in .*received bird/a.jpg"):
+        list_folder(touch(tmp_path, "cat/a.jpg")).without(["bird/a.jpg"])
+
+
+def test_a_list_of_exclusions(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("# undecodable\ncat/a b.jpg\n\n# leak\nß.png\n", encoding="utf-8")
+    assert read_exclusions(path) == ("cat/a b.jpg", "ß.png")
+    with pytest.raises(UserError, match="cannot be read: received no such file"):
+        read_exclusions(tmp_path / "none.txt")

@@ -1,0 +1,153 @@
+"""Folders of pictures through training, evaluation and prediction."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import reslab
+from reslab.catalog.datasets import name_and_root
+from reslab.data.folder import FileSettings, FolderSource
+from reslab.errors import UserError
+from reslab.spec.data import DataSpec
+from reslab.workbench.evaluate import evaluate_run
+from reslab.workbench.sources import (
+    format_faults,
+    other_source,
+    source_again,
+    source_of,
+    tell_faults,
+)
+
+# A picture that is for training and cannot be decoded.
+TORN = "bright/03.png"
+
+
+def shade(root: Path, count: int = 30) -> Path:
+    """Dark and bright pictures of odd sizes, each class in its folder."""
+    rng = np.random.default_rng(0)
+    for label, level in (("bright", 200), ("dark", 60)):
+        (root / label).mkdir(parents=True)
+        for number in range(count):
+            shape = (*rng.integers(16, 24, 2), 3)
+            pixels = (level + rng.integers(-40, 40, shape)).astype(np.uint8)
+            Image.fromarray(pixels).save(root / label / f"{number:02}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def shades(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = shade(tmp_path_factory.mktemp("data") / "shades")
+    pool, _ = FolderSource(root, FileSettings(test=0.2)).parts
+    assert TORN in {file.path for file in pool}
+    (root / TORN).write_bytes(b"torn")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(shades: Path, tmp_path_factory: pytest.TempPathFactory) -> reslab.Run:
+    name, root = name_and_root(str(shades))
+    spec = reslab.recipe(
+        data={"name": name, "root": root, "fit": "pad", "image_size": 16, "test": 0.2},
+        training={"epochs": 4, "batch_size": 8},
+    )
+    return reslab.train(spec, out=tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_a_folder_is_trained_on_and_tested(run: reslab.Run) -> None:
+    assert run.classes == ("bright", "dark")
+    assert run.spec.data.name == "folder:shades"
+    assert run.metrics["test"]["best"]["n"] == 12
+    assert run.metrics["test"]["best"]["top1"] > 0.9
+
+
+def test_what_was_left_out_is_named_in_the_run(run: reslab.Run) -> None:
+    told = run.folder.read_text("left_out.txt")
+    assert told.startswith(f"{TORN}: ") and "is not an image" in told
+    assert "1 picture is left out" in run.folder.read_text("log.txt")
+
+
+def test_prediction_sees_what_training_saw(run: reslab.Run, shades: Path) -> None:
+    source = source_again(run)
+    images = source.load_train()
+    files = [file.path for file in source.parts[0] if file.path != TORN]
+    decoded_NCHW = np.stack([run.decode(shades / path) for path in files])
+    np.testing.assert_array_equal(images.pixels_NCHW[:], decoded_NCHW)
+    probabilities_NK = run.predict([shades / path for path in files])
+    assert (probabilities_NK.argmax(axis=1) == images.labels_N).mean() > 0.9
+
+
+def test_evaluation_repeats_the_split(run: reslab.Run) -> None:
+    result = evaluate_run(run)
+    assert result.scored[0].metrics.to_json() == run.metrics["test"]["best"]
+    val = evaluate_run(run, split="val")
+    assert val.scored[0].metrics.n == run.spec.facts.val_images
+
+
+def test_another_folder_is_scored_whole(run: reslab.Run, tmp_path: Path) -> None:
+    other = shade(tmp_path / "others", 5)
+    shutil.rmtree(other / "dark")
+    result = evaluate_run(run, source=other_source(run.spec, str(other), None))
+    assert result.scored[0].metrics.n == 5
+    assert result.warnings == ()
+
+
+def test_a_folder_that_moved_is_found_by_root(
+    run: reslab.Run, shades: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(shades, tmp_path / "moved")
+    result = evaluate_run(run, root=str(moved))
+    assert result.scored[0].metrics.to_json() == run.metrics["test"]["best"]
+
+
+def test_the_list_of_what_is_left_out_is_kept_in_the_run(tmp_path: Path) -> None:
+    root = shade(tmp_path / "shades", 12)
+    fix = tmp_path / "fix.txt"
+    fix.write_text("# blank\ndark/00.png\n")
+    name, place = name_and_root(str(root))
+    spec = reslab.recipe(
+        data={"name": name, "root": place, "exclude": str(fix), "image_size": 16},
+        training={"epochs": 1, "batch_size": 8},
+    )
+    run = reslab.train(spec, out=tmp_path / "run")
+    fix.unlink()
+    assert run.folder.read_text("excluded.txt") == "dark/00.png\n"
+    files = {file.path for part in source_again(run).parts for file in part}
+    assert len(files) == 23 and "dark/00.png" not in files
+    assert evaluate_run(run).scored[0].metrics.to_json() == run.metrics["test"]["best"]
+
+
+def test_names_are_read_as_folders_where_they_are_such(tmp_path: Path) -> None:
+    (tmp_path / "My pets").mkdir()
+    place = str(tmp_path / "My pets")
+    assert name_and_root(place) == ("folder:My-pets", place)
+    assert name_and_root("digits", "x") == ("digits", "x")
+    assert name_and_root("unheard") == ("unheard", None)
+    with pytest.raises(UserError, match="--root x as well; leave --root out"):
+        name_and_root(place, "x")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("image_size", 32), ("test", 0.3), ("exclude", "list.txt"), ("cache_size", 5)],
+)
+def test_settings_of_folders_have_no_meaning_elsewhere(setting: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"data.{setting} has no meaning for digits"):
+        source_of(DataSpec(**{setting: value}))
+
+
+def test_faults_are_told_briefly_and_at_length() -> None:
+    faults = {f"{n}.png": "torn" for n in range(5)}
+    assert format_faults(faults).splitlines()[4] == "4.png: torn"
+
+    class Some:
+        def __init__(self, faults):
+            self.faults = faults
+
+    assert tell_faults(Some({})) == ()
+    (told,) = tell_faults(Some(faults))
+    assert told.startswith("5 pictures are left out") and "0.png, 1.png, 2.png and 2 more" in told
