@@ -58,6 +58,8 @@ class Worker(AbstractContextManager["Worker"]):
         threads: for torch and OpenMP in the process.
         environment: further environment variables of the process.
         patience: seconds that a call may take at most; None: without a limit.
+        has_children: whether the object starts processes, which those that end with this one
+            may not.
     """
 
     def __init__(
@@ -67,11 +69,14 @@ class Worker(AbstractContextManager["Worker"]):
         threads: int,
         environment: Mapping[str, str] | None = None,
         patience: float | None = None,
+        has_children: bool = False,
     ) -> None:
         self._patience = patience
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, make, threads), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, make, threads), daemon=not has_children
+        )
         wanted = {"OMP_NUM_THREADS": str(threads), **(environment or {})}
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)

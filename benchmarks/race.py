@@ -28,6 +28,7 @@ class Round:
     images: int
     steps: int
     loss: float
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +40,14 @@ class Entrant:
         what: what it is, for the record.
         environment: further environment variables of its process.
         rests: whether it is woken before and put to rest after each round.
+        has_children: whether it starts processes itself.
     """
 
     make: Callable[[], object]
     what: str
     environment: Mapping[str, str] = field(default_factory=dict)
     rests: bool = False
+    has_children: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +97,11 @@ def race(
     with ExitStack() as stack:
         for name, entrant in entrants.items():
             worker = Worker(
-                entrant.make, threads=threads, environment=entrant.environment, patience=patience
+                entrant.make,
+                threads=threads,
+                environment=entrant.environment,
+                patience=patience,
+                has_children=entrant.has_children,
             )
             workers[name] = stack.enter_context(worker)
         for name in entrants:
@@ -140,6 +147,7 @@ def _round(worker: Worker, *, number: int, rests: bool) -> dict[str, Any]:
         "seconds": reply.seconds,
         "cpu_seconds": reply.cpu_seconds,
         "loss": reply.value.loss,
+        **({} if reply.value.memory_bytes is None else {"memory_bytes": reply.value.memory_bytes}),
     }
 
 

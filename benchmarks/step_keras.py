@@ -40,7 +40,7 @@ class KerasStep:
             usable = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, usable[: work.threads])
         self._work = work
-        pixels_NHWC = np.ascontiguousarray(work.images.pixels_NCHW.transpose(0, 2, 3, 1))
+        pixels_NHWC = np.ascontiguousarray(work.images.pixels_NCHW[:].transpose(0, 2, 3, 1))
         self._pixels = np.array_split(pixels_NHWC, BATCHES)
         self._labels = np.array_split(work.images.labels_N, BATCHES)
         self._next = 0

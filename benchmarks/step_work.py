@@ -232,7 +232,7 @@ def _source(case: Case, count: int, data: str | None, root: str | None) -> DataS
         train = whole.load_train().take(np.arange(count))
         names = whole.card.classes
         return ArraySource(
-            train.pixels_NCHW, train.labels_N, layout="NCHW", name=data, classes=names
+            train.pixels_NCHW[:], train.labels_N, layout="NCHW", name=data, classes=names
         )
     rng = np.random.default_rng(0)
     pixels_NCHW = rng.integers(

@@ -21,8 +21,9 @@ import torch
 from measure import describe_machine, peak_bytes
 from reslab.engine.runtime import Runtime
 from reslab.ops.recompute import make_gradients
+from reslab.spec.data import AugmentSpec, DataSpec
 from reslab.spec.optimizers import SGD
-from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, ModelSpec, RunSpec, TrainingSpec
+from reslab.spec.run import EngineSpec, ModelSpec, RunSpec, TrainingSpec
 from reslab.spec.schedules import Constant
 from reslab.training.optim import make_optimizer, set_learning_rate
 from reslab.training.step import train_step

@@ -28,8 +28,9 @@ from reslab.data.catalog import open_source
 from reslab.data.source import DataSource, Images
 from reslab.errors import UserError
 from reslab.models.cost import measure_cost
+from reslab.spec.data import AugmentSpec, DataSpec
 from reslab.spec.optimizers import SGD
-from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, ModelSpec, RunSpec, TrainingSpec
+from reslab.spec.run import EngineSpec, ModelSpec, RunSpec, TrainingSpec
 from reslab.spec.values import Auto
 from reslab.workbench.resolve import Prepared, build_model, resolve
 from tables import contender_table, grid_lines, limits_table, provenance

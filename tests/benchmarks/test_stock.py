@@ -3,8 +3,9 @@ import importlib
 import pytest
 import torch
 
+from reslab.spec.data import AugmentSpec, DataSpec
 from reslab.spec.optimizers import SGD, Muon
-from reslab.spec.run import AugmentSpec, DataSpec, EngineSpec, RunSpec, TrainingSpec
+from reslab.spec.run import EngineSpec, RunSpec, TrainingSpec
 from reslab.training.schedule import learning_rate
 from reslab.workbench.resolve import resolve
 
