@@ -237,3 +237,18 @@ def test_a_kill_in_the_middle_costs_no_more_than_time(tmp_path: Path) -> None:
     assert killed
     found = ingest(tmp_path / "many", names, Fit(channels=3, size=64), room=2**30, workers=2)
     assert found.pixels_NCHW[:].astype(np.int64).sum() == whole
+
+
+def test_what_the_system_refused_once_is_tried_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path):
+        if path.name == "3.png":
+            raise OSError(5, "Input/output error")
+        return path.read_bytes()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("reslab.data.preprocess.read_file", refuse)
+        assert list(take(root).faults) == ["3.png"]
+    assert take(root).faults == {}
+    np.testing.assert_array_equal(take(root).pixels_NCHW[:], expected(root))

@@ -21,8 +21,8 @@ def save(path: Path, image: Image.Image | None = None, **options: object) -> Pat
 
 
 def test_formats_and_suffixes_are_those_of_the_decoder() -> None:
-    assert tuple(SUFFIXES_OF) == FORMATS
-    assert sorted(s for suffixes in SUFFIXES_OF.values() for s in suffixes) == sorted(SUFFIXES)
+    assert SUFFIXES_OF.keys() == {*FORMATS, "MPO"}
+    assert {s for suffixes in SUFFIXES_OF.values() for s in suffixes} == set(SUFFIXES)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
@@ -87,3 +87,25 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
 def test_a_folder_is_no_picture(tmp_path: Path) -> None:
     found = inspect_picture(tmp_path)
     assert (found.kinds, found.told) == (("unreadable",), "is a directory")
+
+
+def test_a_jpeg_with_a_second_picture_in_it_is_a_jpeg(tmp_path: Path) -> None:
+    path, shown = tmp_path / "a.jpg", Image.fromarray(PIXELS)
+    shown.save(path, "MPO", save_all=True, append_images=[shown.rotate(90)])
+    with Image.open(path) as image:
+        assert image.format == "MPO"
+    assert inspect_picture(path).kinds == ()
+
+
+def test_a_few_bytes_too_many_before_the_end_are_no_damage(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", quality=90)
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + bytes(3) + content[-2:])
+    assert inspect_picture(path).kinds == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    found = inspect_picture(tmp_path / "a.jpg")
+    assert found.kinds == ("unreadable",) and "pipe or device" in found.told

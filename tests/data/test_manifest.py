@@ -61,6 +61,12 @@ def test_numbers_are_names_of_classes_too(tmp_path: Path) -> None:
         ("a.jsonl", "{\n", "line 1: no JSON"),
         ("a.jsonl", "[1]\n", "line 1: no JSON object"),
         ("a.csv", "path,label,split\na.jpg,cat,train\nb.jpg,cat,\n", "of some pictures only"),
+        (
+            "a.csv",
+            "path,label,split,group\na,cat,train,x\nb,cat,val,x\nc,dog,test,y\nd,dog,train,y\n",
+            "divides groups between splits.*received group x in train and val, and 1 more",
+        ),
+        ("a.csv", "path,label,split,group\na,cat,val,x\nb,cat,,x\n", "group x in none and val"),
         ("a.csv", "path,label\n" + "a.jpg,\n" * 9, "line 6: no label, and 4 more; mend"),
     ],
 )

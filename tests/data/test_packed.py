@@ -186,3 +186,15 @@ def test_a_pack_that_is_cut_off_in_use_is_told(tmp_path: Path) -> None:
         file.truncate(100)
     with pytest.raises(StorageError, match=r"pixels.u8 was cut off .*begin again"):
         reader.read(3, np.empty(SHAPE, np.uint8))
+
+
+def test_a_seal_does_not_outlive_what_it_sealed(tmp_path: Path) -> None:
+    filled(tmp_path).seal()
+    (tmp_path / PIXELS).unlink()
+    pack = Pack(tmp_path, SHAPE)
+    assert not pack.entries
+    pack.add([(describe(entry(n), PICTURES[n]), PICTURES[n]) for n in range(5)], capacity=9)
+    with (tmp_path / PIXELS).open("r+b") as file:
+        file.seek(3 * 48)
+        file.write(bytes(48))
+    check(Pack(tmp_path, SHAPE), 3)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from reslab.data.split import sample_evenly, split_train
+from reslab.data.split import sample_evenly, split_off, split_train
 from reslab.errors import UserError
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [40, 30, 20, 10]))
@@ -204,3 +204,23 @@ def test_a_sample_is_drawn_by_its_seed_and_never_larger_than_all() -> None:
     labels = np.arange(40) % 4
     assert (sample_evenly(labels, 8, seed=0) != sample_evenly(labels, 8, seed=1)).any()
     assert sample_evenly(labels, 41, seed=0).tolist() == list(range(40))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.15, 0.4, 0.8])
+def test_a_share_is_split_off_by_class_and_by_group(share):
+    labels_N = np.repeat([0, 1, 2], [100, 60, 1])
+    drawn = split_off(labels_N, share, seed=0)
+    counts = np.bincount(labels_N[drawn], minlength=3)
+    assert counts.tolist() == [round(100 * share), round(60 * share), 0]
+    groups = [f"{row // 4}" if row < 120 else None for row in range(161)]
+    drawn = set(split_off(labels_N, share, seed=0, groups=groups).tolist())
+    inside = {groups[row] for row in drawn if groups[row]}
+    assert not inside & {groups[row] for row in range(161) if row not in drawn and groups[row]}
+    assert 0.5 * share * 161 <= len(drawn) <= 1.5 * share * 161
+
+
+def test_a_small_set_with_groups_can_be_split_off_from():
+    drawn = split_off(np.repeat([0, 1], 6), 0.15, seed=0, groups=["g", "g"] + [None] * 10)
+    assert 0 < len(drawn) < 12
+    assert len({0, 1} & set(drawn.tolist())) != 1
+    assert len(split_off(np.zeros(3, np.int64), 0.15, seed=0, groups=["g"] * 3)) == 0

@@ -104,6 +104,32 @@ def test_a_folder_that_moved_is_found_by_root(
     assert result.scored[0].metrics.to_json() == run.metrics["test"]["best"]
 
 
+def test_a_test_that_is_drawn_from_other_pictures_is_doubted(
+    run: reslab.Run, shades: Path, tmp_path: Path
+) -> None:
+    assert not any("have been trained on" in text for text in evaluate_run(run).warnings)
+    grown = shutil.copytree(shades, tmp_path / "shades")
+    shutil.copy(grown / "dark/00.png", grown / "dark/zz.png")
+    warnings = evaluate_run(run, root=str(grown)).warnings
+    assert any("some of these images may have been trained on" in text for text in warnings)
+
+
+def test_groups_of_a_folder_are_those_of_a_manifest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.group_by has no meaning for folder:x: .*manifest"):
+        source_of(DataSpec(name="folder:x", root=str(tmp_path), group_by="groups.txt"))
+
+
+def test_without_training_images_nothing_is_trained(tmp_path: Path) -> None:
+    lines = ["path,label,split"]
+    for path in sorted(shade(tmp_path / "shades", 4).rglob("*.png")):
+        lines.append(f"{path.relative_to(tmp_path)},{path.parent.name},val")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    name, place = name_and_root(str(tmp_path / "list.csv"))
+    with pytest.raises(UserError, match="there are no images to train on in"):
+        reslab.train(reslab.recipe(data={"name": name, "root": place}), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_list_of_what_is_left_out_is_kept_in_the_run(tmp_path: Path) -> None:
     root = shade(tmp_path / "shades", 12)
     fix = tmp_path / "fix.txt"

@@ -53,6 +53,8 @@ def check(
 
     excluded = () if exclude is None else read_exclusions(exclude)
     source = open_folder(place, FileSettings(exclude=excluded, test=0.0))
+    if excluded:
+        source.listing.check_excluded(excluded)
 
     def told(done: int, whole: int) -> None:
         if done % _TOLD_EACH == 0 and done < whole:

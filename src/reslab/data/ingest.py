@@ -227,8 +227,7 @@ def _sort_out(
     new, homeless = [], []
     for stamp, file in zip(stamps, files, strict=True):
         known = pack.entries.get(stamp.name)
-        # A file that is missing may be back at any time.
-        if known is None or stamp.size < 0 or not _is_same(known, stamp):
+        if known is None or not _is_same(known, stamp):
             new.append((stamp, file))
         elif known.slot < 0 and not known.fault:
             homeless.append((stamp, file))
@@ -236,7 +235,8 @@ def _sort_out(
 
 
 def _is_same(known: Entry, stamp: Entry) -> bool:
-    return (known.size, known.changed) == (stamp.size, stamp.changed)
+    """Whether a file is what it was; one that could not be read then may be readable now."""
+    return known.size >= 0 and (known.size, known.changed) == (stamp.size, stamp.changed)
 
 
 def _decode(fit: Fit, job: Job) -> Done:
@@ -244,7 +244,9 @@ def _decode(fit: Fit, job: Job) -> Done:
     try:
         pixels_CHW = decode_image(file, fit)
     except UserError as error:
-        return replace(stamp, fault=str(error)), None
+        # What the system refuses now it may allow later, the file being the same.
+        passes = isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
+        return replace(stamp, size=-1 if passes else stamp.size, fault=str(error)), None
     return describe(stamp, pixels_CHW), pixels_CHW
 
 

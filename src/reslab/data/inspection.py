@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -14,12 +13,15 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from reslab.catalog.datasets import Background
-from reslab.data.preprocess import FORMATS, MAX_PIXELS, SUFFIXES, orientation_of, upright
+from reslab.data.preprocess import FORMATS, MAX_PIXELS, SUFFIXES, orientation_of, read_file, upright
+from reslab.errors import UserError
 
 # Names that go with each format.
 SUFFIXES_OF = {
     "PNG": (".png",),
     "JPEG": (".jpg", ".jpeg"),
+    # A JPEG with further pictures in it, such as a preview: many cameras and phones write them.
+    "MPO": (".jpg", ".jpeg"),
     "WEBP": (".webp",),
     "BMP": (".bmp",),
     "GIF": (".gif",),
@@ -64,13 +66,10 @@ def inspect_picture(path: Path, background: Background = "grey") -> Inspected:
     """
     content = b""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
         if not content:
             return Inspected(kinds=("empty",), told="an empty file")
-        with warnings.catch_warnings():
-            # Of bombs and odd tags: what counts is found all the same.
-            warnings.simplefilter("ignore")
-            return _inspect(path, content, background)
+        return _inspect(path, content, background)
     except Exception as error:  # noqa: BLE001 - decoders fail in any way they like
         kind, told = _of_failure(error, content)
         return Inspected(kinds=(kind,), told=told)
@@ -82,6 +81,8 @@ def _of_failure(error: Exception, content: bytes) -> tuple[str, str]:
         return "missing", "there is no such file"
     if isinstance(error, OSError) and error.errno is not None:
         return "unreadable", str(error.strerror).lower()
+    if isinstance(error, UserError):
+        return "unreadable", str(error)
     if isinstance(error, UnidentifiedImageError):
         return "not_a_picture", f"it begins with {content[:12]!r}"
     if isinstance(error, Image.DecompressionBombError):
@@ -151,7 +152,7 @@ def _of_storage(image: Image.Image, path: Path) -> list[str]:
     suffix = path.suffix.lower()
     if suffix in SUFFIXES and suffix not in SUFFIXES_OF[str(image.format)]:
         kinds.append("wrong_suffix")
-    if getattr(image, "is_animated", False):
+    if getattr(image, "is_animated", False) and image.format != "MPO":
         kinds.append("animated")
     if orientation_of(image) not in (None, 1):
         kinds.append("rotated")
@@ -166,12 +167,14 @@ def _of_storage(image: Image.Image, path: Path) -> list[str]:
 
 def _of_damage(image: Image.Image, content: bytes) -> list[str]:
     """Damage in a JPEG, which decoders pass over and fill up with grey."""
-    if image.format != "JPEG":
+    if image.format not in ("JPEG", "MPO"):
         return []
     try:
         simplejpeg.decode_jpeg(content, colorspace="GRAY", strict=True)
     except ValueError as error:
         # What it cannot do at all is no damage: CMYK and the like.
-        if "orrupt" in str(error) or "remature" in str(error):
+        told = str(error)
+        # A few bytes too many before the end are what some cameras write.
+        if ("orrupt" in told or "remature" in told) and "extraneous bytes" not in told:
             return ["damaged"]
     return []

@@ -96,26 +96,29 @@ class Listing:
         return tuple(file for file in self.files if file.split == split)
 
     def without(self, excluded: Sequence[str]) -> Listing:
-        """The listing without some paths; see ``read_exclusions``.
-
-        Raises:
-            UserError: where none of them is in it, which a wrong list would lead to.
-        """
+        """The listing without some paths; see ``read_exclusions``."""
         wanted = set(excluded)
         left = tuple(file for file in self.files if file.path not in wanted)
-        if wanted and len(left) == len(self.files):
-            raise UserError(
-                f"no file to be excluded is in {self.origin}",
-                expected="paths as `reslab data check --fix-list` writes them",
-                received=sorted(wanted)[0],
-                remedy="give the list of this folder",
-            )
         gone = tuple(
             PassedOver(path=file.path, reason="excluded")
             for file in self.files
             if file.path in wanted
         )
         return replace(self, files=left, passed_over=self.passed_over + gone)
+
+    def check_excluded(self, excluded: Sequence[str]) -> None:
+        """Refuse a list of exclusions none of which was excluded, as a wrong list would be.
+
+        Raises:
+            UserError: where it is one.
+        """
+        if not any(item.reason == "excluded" for item in self.passed_over):
+            raise UserError(
+                f"no file to be excluded is in {self.origin}",
+                expected="paths as `reslab data check --fix-list` writes them",
+                received=sorted(excluded)[0],
+                remedy="give the list of this folder",
+            )
 
 
 def list_folder(root: Path) -> Listing:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -66,7 +67,26 @@ def read_manifest(path: Path) -> Listing:
             expected="a split for all, or none for those that are to be split",
             remedy="fill the column, or leave it out",
         )
+    _check_groups(path, files)
     return Listing(root=path.parent, files=tuple(files), origin=path)
+
+
+def _check_groups(path: Path, files: Sequence[Listed]) -> None:
+    """Refuse groups that are in more than one split, or in one and left open besides."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        if file.group is not None:
+            splits[file.group].add(file.split or "none")
+    divided = {group: found for group, found in splits.items() if len(found) > 1}
+    if divided:
+        group, found = next(iter(divided.items()))
+        raise UserError(
+            f"the manifest {path} divides groups between splits",
+            expected="all pictures of a group in one split",
+            received=f"group {group} in {' and '.join(sorted(found))}"
+            + (f", and {len(divided) - 1} more groups" if len(divided) > 1 else ""),
+            remedy="mend the column split, or group",
+        )
 
 
 def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, dict[str, Any] | str]]:

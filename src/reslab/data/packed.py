@@ -154,6 +154,7 @@ class Pack:
         """Believe of the index what is whole, and cut the rest off, so that a line can follow."""
         path = self._folder / INDEX
         if not path.exists():
+            (self._folder / SEALED).unlink(missing_ok=True)
             return
         pixels = self._folder / PIXELS
         there = pixels.stat().st_size // self._slot_bytes if pixels.exists() else 0
@@ -173,6 +174,9 @@ class Pack:
                 self._slots = max(self._slots, entry.slot + 1)
         if whole < path.stat().st_size:
             os.truncate(path, whole)
+        if whole < sealed:
+            # Or lines that take the place of those that are gone would be believed unseen.
+            (self._folder / SEALED).unlink(missing_ok=True)
 
 
 class Slots:

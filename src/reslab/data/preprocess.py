@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,6 +23,8 @@ from reslab.errors import UserError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 MAX_PIXELS = 100_000_000
+# Of a file: as many pixels, stored as they are.
+MAX_BYTES = 4 * MAX_PIXELS
 
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves so many pixels for each one
 # of the result, in rows and in columns, so that scaling still has enough to average over.
@@ -74,7 +79,7 @@ def decode_image(path: Path, fit: Fit) -> npt.NDArray[np.uint8]:
             remedy="call Run.predict with an array",
         )
     try:
-        content = path.read_bytes()
+        content = read_file(path)
         pixels_HWC = _decode_plain_jpeg(content, fit)
         if pixels_HWC is not None:
             return square(pixels_HWC, fit)
@@ -112,6 +117,29 @@ def decode_image(path: Path, fit: Fit) -> npt.NDArray[np.uint8]:
         raise UserError(
             f"the image {path} cannot be decoded", received=str(error), remedy="save it anew"
         ) from error
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file that is one: a pipe or device could go on for ever.
+
+    Raises:
+        UserError: where it is none, or larger than a picture may be.
+        OSError: where it cannot be read.
+    """
+    # Asked before it is opened, since to open a pipe waits for who writes to it.
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path} is no file but a pipe or device", remedy="delete it")
+    if found.st_size > MAX_BYTES:
+        raise UserError(
+            f"{path} is too large",
+            expected=f"at most {MAX_BYTES:,} bytes",
+            received=f"{found.st_size:,}",
+            remedy="scale it down",
+        )
+    return path.read_bytes()
 
 
 def _decode(image: Image.Image, fit: Fit) -> npt.NDArray[np.uint8]:

@@ -95,7 +95,7 @@ class Images:
             )
 
     def fingerprint(self) -> str:
-        """SHA-256 over shape, pixels, labels and groups: equal data, equal text, on any machine.
+        """SHA-256 over all that is known of them: equal data, equal text, on any machine.
 
         Of pixels that are not in memory their checksums stand for them.
         """
@@ -107,6 +107,8 @@ class Images:
         digest.update(self.labels_N.astype("<i8").data)
         if self.groups_N is not None:
             digest.update(self.groups_N.astype("<i8").data)
+        if self.judged_N is not None:
+            digest.update(self.judged_N.astype("u1").data)
         return digest.hexdigest()
 
 

@@ -107,10 +107,13 @@ def split_off(
     pool = np.arange(len(labels_N))
     if any(groups):
         groups_N = number_groups(groups)
-        parts = min(max(2, round(1 / share)), len(np.unique(groups_N)))
+        # As many parts as leave some of the largest class to each.
+        most = min(int(np.bincount(labels_N).max()), len(np.unique(groups_N)))
+        parts = min(max(2, round(1 / min(share, 1 - share))), most)
         if parts < 2:
             return pool[:0]
-        return np.sort(_fold(pool, labels_N, groups_N, folds=parts, fold=1, seed=seed)[1])
+        rest, drawn = _fold(pool, labels_N, groups_N, folds=parts, fold=1, seed=seed)
+        return np.sort(drawn if share <= 0.5 else rest)
     rng = np.random.default_rng(seed)
     drawn = [pool[:0]]
     for label in np.unique(labels_N):

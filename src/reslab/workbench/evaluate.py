@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from reslab.catalog.datasets import FOLDER_PREFIX
 from reslab.data.source import DataSource, Images
 from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.calibration import to_probabilities
@@ -106,7 +107,11 @@ def evaluate_run(
             remedy="evaluate on a data set with the same classes",
         )
     warnings = _foreign(run)
-    images = source.load_test() if split == "test" else _own_images(run, split, source, warnings)
+    if split == "test":
+        images = source.load_test()
+        warnings += _doubt_drawn_test(run, source)
+    else:
+        images = _own_images(run, split, source, warnings)
     facts = run.spec.facts
     warnings += tell_faults(images)
     images.check_fits(facts.channels, facts.image_size, len(facts.classes))
@@ -158,6 +163,20 @@ def _foreign(run: Run) -> list[str]:
     if not odd:
         return []
     return [f"the last digits may differ from the run's own: {'; '.join(odd)}"]
+
+
+def _doubt_drawn_test(run: Run, source: DataSource) -> list[str]:
+    """That a test which was drawn from a folder may no longer be the one that was."""
+    own = source.card.name.startswith(FOLDER_PREFIX) and source.card.train_images
+    if not own or source.card.name != run.spec.data.name:
+        return []
+    published = load_published(source, run.spec.data, run.folder)
+    if published.fingerprint() == run.spec.facts.fingerprint:
+        return []
+    return [
+        "the pictures of the folder are not those that the run was trained on: where their test is "
+        "drawn from them, some of these images may have been trained on"
+    ]
 
 
 def _own_images(run: Run, split: str, source: DataSource, warnings: list[str]) -> Images:

@@ -90,6 +90,12 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     judged = None if published.judged_N is None else int(published.judged_N.sum())
     data = decide_data(spec.data, card, len(published), judged=judged)
     split = _split(spec.data, data["validation"], published)
+    if len(split.train) == 0:
+        raise UserError(
+            f"there are no images to train on in {card.title}",
+            received=f"{len(split.validation):,} for validation, and none else",
+            remedy="add some, or `reslab data check` tells what is wrong with them",
+        )
     train = published.take(split.train)
     training = decide_training(spec.training, len(train), len(split.validation))
     training["class_weights"] = decide_class_weights(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reslab.catalog.datasets import FOLDER_PREFIX, name_and_root
 from reslab.data.catalog import find_card, open_source
-from reslab.data.folder import FileSettings
+from reslab.data.folder import FileSettings, FolderSource
 from reslab.data.groups import read_groups
 from reslab.data.listing import read_exclusions
 from reslab.data.source import DataSource, Images
@@ -30,7 +30,17 @@ def source_of(data: DataSpec) -> DataSource:
     """
     if not data.name.startswith(FOLDER_PREFIX):
         _refuse_settings_of_folders(data)
-    return open_source(data.name, data.root, _files(data, data.exclude))
+    elif data.group_by is not None:
+        raise UserError(
+            f"data.group_by has no meaning for {data.name}",
+            expected="groups in the column group of a manifest",
+            remedy="name a manifest with --data, and leave data.group_by out",
+        )
+    files = _files(data, data.exclude)
+    source = open_source(data.name, data.root, files)
+    if isinstance(source, FolderSource) and files.exclude:
+        source.listing.check_excluded(files.exclude)
+    return source
 
 
 def source_again(run: StoredRun, root: str | Path | None = None) -> DataSource:
