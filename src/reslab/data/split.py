@@ -115,11 +115,11 @@ def split_off(
         rest, drawn = _fold(pool, labels_N, groups_N, folds=parts, fold=1, seed=seed)
         return np.sort(drawn if share <= 0.5 else rest)
     rng = np.random.default_rng(seed)
-    drawn = [pool[:0]]
+    of_all = [pool[:0]]
     for label in np.unique(labels_N):
         of_class = rng.permutation(np.flatnonzero(labels_N == label))
-        drawn.append(of_class[: min(round(share * len(of_class)), len(of_class) - 1)])
-    found: Indices = np.sort(np.concatenate(drawn))
+        of_all.append(of_class[: min(round(share * len(of_class)), len(of_class) - 1)])
+    found: Indices = np.sort(np.concatenate(of_all))
     return found
 
 
