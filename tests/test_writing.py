@@ -8,7 +8,7 @@ import pytest
 
 from reslab import writing
 from reslab.errors import UserError
-from reslab.writing import write_atomically
+from reslab.writing import check_parent, write_atomically
 
 
 def names(folder):
@@ -108,3 +108,9 @@ def test_the_drive_is_told_to_flush_where_it_can_be(tmp_path, monkeypatch, able)
     monkeypatch.setattr(os, "fsync", lambda handle: done.append("fsync"))
     write_atomically(tmp_path / "file", b"x")
     assert done == ([51, 51] if able else [51, "fsync"] * 2)
+
+
+def test_a_file_needs_a_folder_that_is_there(tmp_path):
+    check_parent(tmp_path / "a.png", "--out")
+    with pytest.raises(UserError, match=r"no folder .*none to write a.png to; .*another --out$"):
+        check_parent(tmp_path / "none" / "a.png", "--out")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 
-from reslab.errors import StorageError
+from reslab.errors import StorageError, UserError
 
 fcntl: ModuleType | None
 try:
@@ -56,6 +56,24 @@ def write_parts(path: Path, parts: Iterable[bytes | memoryview], name: Callable[
         if isinstance(error, OSError):
             raise cannot_write(path, error) from error
         raise
+
+
+def check_parent(path: Path, option: str) -> None:
+    """Refuse to write a file to a folder that is not there.
+
+    Args:
+        path: the file.
+        option: that names it, for the error's text.
+
+    Raises:
+        UserError: where it is not.
+    """
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        raise UserError(
+            f"there is no folder {parent} to write {path.name} to",
+            remedy=f"make it, or choose another {option}",
+        )
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:

@@ -11,6 +11,7 @@ from reslab.catalog.datasets import Background
 from reslab.cli.arguments import Json
 from reslab.cli.output import print_json, print_line, tell
 from reslab.errors import UserError
+from reslab.writing import check_parent, write_atomically
 
 if TYPE_CHECKING:
     from reslab.data.check import Checked
@@ -40,16 +41,12 @@ def check(
     json: Json = False,
 ) -> None:
     """Look for whatever is wrong with a folder or manifest of pictures; 2 is returned on errors."""
-    if fix_list is not None and not fix_list.absolute().parent.is_dir():
-        raise UserError(
-            f"there is no folder {fix_list.absolute().parent} to write {fix_list.name} to",
-            remedy="make it, or choose another --fix-list",
-        )
+    if fix_list is not None:
+        check_parent(fix_list, "--fix-list")
     from reslab.data.check import check_pictures
     from reslab.data.folder import FileSettings, open_folder
     from reslab.data.listing import read_exclusions
     from reslab.engine.machine import inspect_machine
-    from reslab.writing import write_atomically
 
     excluded = () if exclude is None else read_exclusions(exclude)
     source = open_folder(place, FileSettings(exclude=excluded, test=0.0))

@@ -94,13 +94,11 @@ class FilePixels:
 
     def choose(self, rows_M: Rows) -> FilePixels:
         """Some of them, none read yet."""
-        return FilePixels(
+        return replace(
+            self,
             files=tuple(self.files[row] for row in rows_M),
-            fit=self.fit,
             slots_N=self.slots_N[rows_M],
-            packed=self.packed,
             known=self.known.take(rows_M),
-            pool=self.pool,
         )
 
 

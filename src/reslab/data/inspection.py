@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import cast
 
@@ -69,7 +70,7 @@ def inspect_picture(path: Path, background: Background = "grey") -> Inspected:
         content = read_file(path)
         if not content:
             return Inspected(kinds=("empty",), told="an empty file")
-        return _inspect(path, content, background)
+        return _inspect(content, path.suffix.lower(), background)
     except Exception as error:  # noqa: BLE001 - decoders fail in any way they like
         kind, told = _of_failure(error, content)
         return Inspected(kinds=(kind,), told=told)
@@ -90,14 +91,15 @@ def _of_failure(error: Exception, content: bytes) -> tuple[str, str]:
     return "undecodable", " ".join(str(error).split()) or type(error).__name__
 
 
-def _inspect(path: Path, content: bytes, background: Background) -> Inspected:
-    with Image.open(path, formats=FORMATS) as image:
+def _inspect(content: bytes, suffix: str, background: Background) -> Inspected:
+    with Image.open(BytesIO(content), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             return Inspected(kinds=("too_large",), told=f"{image.width} x {image.height} pixels")
         # Checksums, which decoding alone passes over.
         image.verify()
-    with Image.open(path, formats=FORMATS) as image:
-        kinds = list(_of_storage(image, path))
+    # Anew, since an image that was verified cannot be decoded any more.
+    with Image.open(BytesIO(content), formats=FORMATS) as image:
+        kinds = _of_storage(image, suffix)
         image.load()
         kinds += _of_damage(image, content)
         shown = upright(image)
@@ -146,10 +148,9 @@ def _extrema(image: Image.Image) -> list[tuple[float, float]]:
     return cast(list[tuple[float, float]], found)
 
 
-def _of_storage(image: Image.Image, path: Path) -> list[str]:
+def _of_storage(image: Image.Image, suffix: str) -> list[str]:
     """How it is stored."""
     kinds = []
-    suffix = path.suffix.lower()
     if suffix in SUFFIXES and suffix not in SUFFIXES_OF[str(image.format)]:
         kinds.append("wrong_suffix")
     if getattr(image, "is_animated", False) and image.format != "MPO":

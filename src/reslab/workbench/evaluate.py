@@ -97,8 +97,9 @@ def evaluate_run(
             written to.
         TrainingDiverged: where the weights give no finite loss.
     """
+    own = None
     if source is None:
-        source = source_again(run, root)
+        source = own = source_again(run, root)
     if source.card.classes != run.classes:
         raise UserError(
             f"the classes of {source.card.name} are not those of the run",
@@ -109,7 +110,7 @@ def evaluate_run(
     warnings = _foreign(run)
     if split == "test":
         images = source.load_test()
-        warnings += _doubt_drawn_test(run, source)
+        warnings += _doubt_drawn_test(run, own)
     else:
         images = _own_images(run, split, source, warnings)
     facts = run.spec.facts
@@ -165,10 +166,14 @@ def _foreign(run: Run) -> list[str]:
     return [f"the last digits may differ from the run's own: {'; '.join(odd)}"]
 
 
-def _doubt_drawn_test(run: Run, source: DataSource) -> list[str]:
-    """That a test which was drawn from a folder may no longer be the one that was."""
-    own = source.card.name.startswith(FOLDER_PREFIX) and source.card.train_images
-    if not own or source.card.name != run.spec.data.name:
+def _doubt_drawn_test(run: Run, source: DataSource | None) -> list[str]:
+    """That a test which was drawn from a folder may no longer be the one that was.
+
+    Args:
+        run: the run.
+        source: its own data set, opened again; None: it is another, or that of the training itself.
+    """
+    if source is None or not run.spec.data.name.startswith(FOLDER_PREFIX):
         return []
     published = load_published(source, run.spec.data, run.folder)
     if published.fingerprint() == run.spec.facts.fingerprint:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reslab.errors import UserError
 from reslab.evaluation.canvas import save
 from reslab.evaluation.tiles import samples
 from reslab.spec.recipes import recipe
 from reslab.workbench.resolve import resolve, train_batches
+from reslab.writing import check_parent
 
 
 def draw_preview(
@@ -27,11 +27,7 @@ def draw_preview(
     Raises:
         UserError: where the data set cannot be read or the picture not written.
     """
-    if not out.absolute().parent.is_dir():
-        raise UserError(
-            f"there is no folder {out.absolute().parent} to write {out.name} to",
-            remedy="make it, or choose another --out",
-        )
+    check_parent(out, "--out")
     spec = recipe(
         data={"name": name, "root": root},
         training={"batch_size": count},
