@@ -15,7 +15,10 @@ from PIL import Image
 
 from reslab.data import ingest as module
 from reslab.data.ingest import ingest
+from reslab.data.packed import Pack
+from reslab.data.packs import bytes_of
 from reslab.data.preprocess import Fit, decode_image
+from reslab.data.stores import Files
 from reslab.folders import cache_folder
 
 FIT = Fit(channels=3, size=8)
@@ -47,7 +50,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return decode_image(path, fit)
 
-    monkeypatch.setattr(module, "decode_image", watched)
+    monkeypatch.setattr("reslab.data.stores.decode_image", watched)
     return names
 
 
@@ -57,7 +60,7 @@ def save(path: Path, seed: int) -> None:
 
 
 def take(root: Path, names=NAMES, fit=FIT, room=ROOM):
-    return ingest(root, names, fit, room=room, workers=2)
+    return ingest(Files(root), names, fit, room=room, workers=2)
 
 
 def expected(root: Path, names=NAMES) -> np.ndarray:
@@ -65,7 +68,11 @@ def expected(root: Path, names=NAMES) -> np.ndarray:
 
 
 def packs() -> list[Path]:
-    return sorted(cache_folder("pictures").iterdir())
+    return sorted(path.parents[1] for path in cache_folder("pictures").glob("*/*/index.jsonl"))
+
+
+def bytes_of_packs() -> list[int]:
+    return sorted(bytes_of(path) for path in packs())
 
 
 def test_pixels_are_those_of_the_decoder_and_decoded_once(root: Path, decoded: list[str]) -> None:
@@ -102,8 +109,7 @@ def test_what_has_no_room_is_decoded_each_time(root: Path, decoded: list[str]) -
     for _ in range(2):
         np.testing.assert_array_equal(found.pixels_NCHW[:], expected(root))
     assert sorted(decoded) == ["4.png", "4.png", "5.png", "5.png"]
-    (pack,) = packs()
-    assert (pack / "pixels.u8").stat().st_size == 4 * 192
+    assert bytes_of_packs() == [4 * 192]
 
 
 def test_what_had_no_room_gets_it_when_there_is_some(root: Path, decoded: list[str]) -> None:
@@ -167,11 +173,10 @@ def test_another_fit_has_a_pack_of_its_own(root: Path) -> None:
 def test_the_pack_that_was_not_used_for_longest_makes_room(root: Path) -> None:
     for place, size in enumerate((4, 5)):
         take(root, fit=Fit(channels=3, size=size))
-        (pack,) = [p for p in packs() if (p / "pixels.u8").stat().st_size == 6 * 3 * size**2]
+        (pack,) = [p for p in packs() if bytes_of(p) == 6 * 3 * size**2]
         os.utime(pack, (1000 + place, 1000 + place))
     take(root, room=6 * (192 + 75 + 48) - 1)
-    sizes = {(p / "pixels.u8").stat().st_size for p in packs()}
-    assert sizes == {6 * 75, 6 * 192}
+    assert bytes_of_packs() == [6 * 75, 6 * 192]
 
 
 def test_sums_are_those_of_the_pixels(root: Path) -> None:
@@ -182,61 +187,153 @@ def test_sums_are_those_of_the_pixels(root: Path) -> None:
 
 def test_how_far_it_is_is_told(root: Path) -> None:
     told: list[tuple[int, int]] = []
-    ingest(root, NAMES, FIT, room=ROOM, workers=1, tell=lambda *now: told.append(now))
+    ingest(Files(root), NAMES, FIT, room=ROOM, workers=1, tell=lambda *now: told.append(now))
     assert told == [(6, 6)]
+
+
+def index_of(root: Path) -> Path:
+    (pack,) = packs()
+    return next(pack.glob("*/index.jsonl"))
+
+
+def test_a_folder_that_is_copied_anew_takes_no_more_room(root: Path) -> None:
+    before = take(root).pixels_NCHW
+    for turn in range(3):
+        for name in NAMES:
+            os.utime(root / name, (2000 + turn, 2000 + turn))
+        found = take(root)
+        np.testing.assert_array_equal(found.pixels_NCHW[:], expected(root))
+        assert found.pixels_NCHW.homeless == 0
+        assert bytes_of_packs() == [6 * 192]
+    # Who had opened it before reads on.
+    np.testing.assert_array_equal(before[:], expected(root))
+
+
+def test_a_few_changed_pictures_do_not_begin_a_pack_anew(root: Path, decoded: list[str]) -> None:
+    take(root)
+    for turn in range(2):
+        decoded.clear()
+        os.utime(root / "1.png", (2000 + turn, 2000 + turn))
+        take(root)
+        assert decoded == ["1.png"]
+
+
+def test_renamed_pictures_leave_nothing_behind(root: Path) -> None:
+    take(root)
+    for name in NAMES:
+        (root / name).rename(root / f"new-{name}")
+    take(root, [f"new-{name}" for name in NAMES])
+    assert bytes_of_packs() == [6 * 192]
+
+
+def test_pictures_of_another_split_are_no_waste(root: Path, decoded: list[str]) -> None:
+    take(root, NAMES[:5])
+    take(root, NAMES[5:])
+    decoded.clear()
+    take(root)
+    assert decoded == []
+
+
+def test_other_libraries_decode_anew(
+    root: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(root)
+    decoded.clear()
+    monkeypatch.setattr(module, "DECODER", (*module.DECODER[:-1], "another"))
+    take(root)
+    assert sorted(decoded) == sorted(NAMES)
+
+
+def wait_for_the_seal(root: Path) -> None:
+    """Pixels are sealed by the thread that is asked for them last."""
+    index = index_of(root)
+    deadline = time.monotonic() + 30
+    while not Pack(index.parent, (3, 8, 8)).is_sealed:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_pack_is_sealed_even_where_nothing_was_decoded(root: Path) -> None:
+    take(root)
+    wait_for_the_seal(root)
+    (index_of(root).parent / "sealed").unlink()
+    take(root)
+    wait_for_the_seal(root)
+
+
+def test_many_pictures_are_worth_to_build_the_kernels(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[None] = []
+    monkeypatch.setattr(module, "find_kernels", lambda: asked.append(None))
+    take(root)
+    assert not asked
+    monkeypatch.setattr(module, "_MANY", 6)
+    take(root, fit=Fit(channels=3, size=9))
+    take(root, fit=Fit(channels=3, size=9))
+    assert len(asked) == 1
 
 
 CHILD = """
 import sys
+import numpy as np
 from pathlib import Path
 from reslab.data.ingest import ingest
 from reslab.data.preprocess import Fit
+from reslab.data.stores import Files
 names = [p.name for p in sorted(Path(sys.argv[1]).iterdir())]
 print("begun", flush=True)
-found = ingest(Path(sys.argv[1]), names, Fit(channels=3, size=64), room=2**30, workers=2)
-print(found.pixels_NCHW[:].sum(), flush=True)
+found = ingest(Files(Path(sys.argv[1])), names, Fit(channels=3, size=64), room=2**30, workers=2)
+np.save(sys.argv[2], found.pixels_NCHW[:])
 """
 
 
-def many(folder: Path) -> int:
-    """Pictures that take a while, and the sum of their pixels."""
+def many(folder: Path) -> np.ndarray:
+    """The pixels of pictures that take a while."""
     folder.mkdir()
     image = np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)
     for n in range(150):
         Image.fromarray(np.roll(image, n, axis=0)).save(folder / f"{n:03}.jpg")
     fit = Fit(channels=3, size=64)
-    return sum(int(decode_image(path, fit).sum()) for path in folder.iterdir())
+    return np.stack([decode_image(path, fit) for path in sorted(folder.iterdir())])
+
+
+def begin(folder: Path, out: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder), str(out)], stdout=subprocess.PIPE
+    )
 
 
 def test_two_processes_do_each_other_no_harm(tmp_path: Path) -> None:
     whole = many(tmp_path / "many")
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path / "many")], stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    outputs = [child.communicate(timeout=120)[0] for child in children]
-    assert [output.split() for output in outputs] == [["begun", str(whole)]] * 2
-    (pack,) = packs()
-    assert (pack / "pixels.u8").stat().st_size == 150 * 3 * 64**2
+    outputs = [tmp_path / f"{n}.npy" for n in range(2)]
+    children = [begin(tmp_path / "many", out) for out in outputs]
+    for child, out in zip(children, outputs, strict=True):
+        child.communicate(timeout=120)
+        np.testing.assert_array_equal(np.load(out), whole)
+    assert bytes_of_packs() == [150 * 3 * 64**2]
 
 
 def test_a_kill_in_the_middle_costs_no_more_than_time(tmp_path: Path) -> None:
     whole = many(tmp_path / "many")
     names = [p.name for p in sorted((tmp_path / "many").iterdir())]
-    killed = 0
-    for pause in (0.0, 0.02, 0.05, 0.1, 0.2):
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path / "many")], stdout=subprocess.PIPE
-        )
+    in_the_middle = 0
+    for pause in (None, 0.0, 0.01, 0.03, 0.1):
+        child = begin(tmp_path / "many", tmp_path / "none.npy")
         assert child.stdout is not None and child.stdout.readline()
-        time.sleep(pause)
+        # Pixels of this turn, and not only of those before, are there already.
+        before = sum(path.stat().st_size for path in cache_folder("pictures").glob("*/*/pixels*"))
+        while pause is not None and child.poll() is None:
+            now = sum(path.stat().st_size for path in cache_folder("pictures").glob("*/*/pixels*"))
+            if now > before:
+                time.sleep(pause)
+                break
         child.kill()
-        killed += child.wait() != 0
-    assert killed
-    found = ingest(tmp_path / "many", names, Fit(channels=3, size=64), room=2**30, workers=2)
-    assert found.pixels_NCHW[:].astype(np.int64).sum() == whole
+        child.communicate()
+        in_the_middle += 0 < sum(bytes_of_packs()) < whole.size
+    assert in_the_middle
+    found = ingest(Files(tmp_path / "many"), names, Fit(channels=3, size=64), room=2**30, workers=2)
+    np.testing.assert_array_equal(found.pixels_NCHW[:], whole)
 
 
 def test_what_the_system_refused_once_is_tried_again(

@@ -188,6 +188,17 @@ def test_a_pack_that_is_cut_off_in_use_is_told(tmp_path: Path) -> None:
         reader.read(3, np.empty(SHAPE, np.uint8))
 
 
+def test_whether_it_is_sealed_is_known(tmp_path: Path) -> None:
+    pack = Pack(tmp_path, SHAPE)
+    assert pack.is_sealed
+    pack = filled(tmp_path)
+    assert not pack.is_sealed
+    pack.seal()
+    assert pack.is_sealed and Pack(tmp_path, SHAPE).is_sealed
+    pack.add([(describe(entry(0, size=99), PICTURES[4]), PICTURES[4])], capacity=100)
+    assert not pack.is_sealed
+
+
 def test_a_seal_does_not_outlive_what_it_sealed(tmp_path: Path) -> None:
     filled(tmp_path).seal()
     (tmp_path / PIXELS).unlink()

@@ -26,9 +26,11 @@ from reslab.catalog.datasets import (
 from reslab.data.ingest import ingest
 from reslab.data.listing import Listed, Listing, list_folder
 from reslab.data.manifest import read_manifest
+from reslab.data.pace import Pace
 from reslab.data.preprocess import FORMATS, Fit
 from reslab.data.source import Images
 from reslab.data.split import number_groups, split_off
+from reslab.data.stores import Files
 from reslab.engine.machine import inspect_machine
 from reslab.errors import UserError
 
@@ -173,18 +175,25 @@ class FolderSource:
 
     def _load(self, files: Sequence[Listed]) -> tuple[Images, npt.NDArray[np.intp]]:
         found = ingest(
-            self.listing.root,
+            Files(self.listing.root),
             [file.path for file in files],
             self._fit,
             room=self._settings.room,
             workers=inspect_machine().cpus,
-            tell=_tell,
+            tell=Pace().tell,
         )
         if not len(found.rows_N):
             raise UserError(
                 f"none of the {len(files):,} pictures in {self.listing.origin} can be decoded",
                 received=next(iter(found.faults.values()), "no pictures"),
                 remedy="`reslab data check` tells what is wrong with each",
+            )
+        if found.pixels_NCHW.homeless:
+            _LOG.warning(
+                "warning: %s of %s pictures have no room in the cache and are decoded in each "
+                "epoch; give it more with --cache-size",
+                f"{found.pixels_NCHW.homeless:,}",
+                f"{len(found.rows_N):,}",
             )
         labels_N = self._labels([files[row] for row in found.rows_N])
         return Images(found.pixels_NCHW, labels_N, faults=found.faults), found.rows_N
@@ -257,9 +266,3 @@ def _usual_size(sides: Sequence[int]) -> int:
     if middle < 2 * _STEP:
         return max(middle, 1)
     return min(_USUAL_SIZE, middle // _STEP * _STEP)
-
-
-def _tell(done: int, whole: int) -> None:
-    """Now and then, where it takes a while."""
-    if whole >= 1000 and (done == whole or done % 1024 == 0):
-        _LOG.info("decoded %s of %s pictures", f"{done:,}", f"{whole:,}")

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
-from torch.nn import functional as F
 
 from reslab.catalog.datasets import Background, FitPolicy
 from reslab.errors import UserError
+from reslab.ops.resample import scale_picture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
@@ -196,30 +195,28 @@ def _has_exif(content: bytes) -> bool:
 
 
 def square(pixels_HWC: npt.NDArray[np.uint8], fit: Fit) -> npt.NDArray[np.uint8]:
-    """Pixels (C, size, size), C-contiguous, of any (H, W, C).
-
-    They are scaled by torch, whose uint8 kernels take half of Pillow's time for the same filter.
-    """
+    """Pixels (C, size, size), C-contiguous, of any (H, W, C)."""
     height, width = pixels_HWC.shape[:2]
     if fit.policy == "crop":
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         pixels_HWC = pixels_HWC[top : top + side, left : left + side]
-    sides = (fit.size, fit.size)
-    if fit.policy == "pad":
-        scale = fit.size / max(height, width)
-        sides = (max(1, round(scale * height)), max(1, round(scale * width)))
-    # Channels last in memory, as it comes: the layout of the fastest kernel.
-    image_1CHW = torch.from_numpy(np.ascontiguousarray(pixels_HWC)).permute(2, 0, 1)[None]
-    if image_1CHW.shape[2:] != sides:
-        image_1CHW = F.interpolate(image_1CHW, sides, mode="bilinear", antialias=True)
-    scaled_CHW: npt.NDArray[np.uint8] = image_1CHW[0].numpy()
-    if sides == (fit.size, fit.size):
-        return np.ascontiguousarray(scaled_CHW)
-    filled_CHW = np.full((fit.channels, fit.size, fit.size), _LEVELS[fit.background], np.uint8)
-    top, left = (fit.size - sides[0]) // 2, (fit.size - sides[1]) // 2
-    filled_CHW[:, top : top + sides[0], left : left + sides[1]] = scaled_CHW
+    if fit.policy != "pad":
+        return scale_picture(pixels_HWC, fit.size, fit.size)
+    scale = fit.size / max(height, width)
+    scaled_CHW = scale_picture(
+        pixels_HWC, max(1, round(scale * height)), max(1, round(scale * width))
+    )
+    rows, columns = scaled_CHW.shape[1:]
+    filled_CHW = np.full((fit.channels, fit.size, fit.size), background_level(fit), np.uint8)
+    top, left = (fit.size - rows) // 2, (fit.size - columns) // 2
+    filled_CHW[:, top : top + rows, left : left + columns] = scaled_CHW
     return filled_CHW
+
+
+def background_level(fit: Fit) -> int:
+    """Grey level of what is filled in."""
+    return _LEVELS[fit.background]
 
 
 def orientation_of(image: Image.Image) -> int | None:

@@ -68,6 +68,7 @@ _SIGNATURES = {
     "add_activate": "ppppppplii",
     "mask": "pppppplii",
     "norm_gradient": "pppplii",
+    "resample": "pllll" + "ppppp" + "lliiii",
 }
 
 
@@ -175,6 +176,18 @@ def onednn_cap(environ: Mapping[str, str]) -> str:
     return (environ.get("ONEDNN_MAX_CPU_ISA") or environ.get("DNNL_MAX_CPU_ISA", "")).upper()
 
 
+@functools.cache
+def built_kernels() -> Kernels | None:
+    """The kernels where that takes no time: they were built before. Once in a process."""
+    level = _usable_level(os.environ)
+    if isinstance(level, Found):
+        return None
+    with contextlib.suppress(OSError, RuntimeError):
+        if _kept(_flags(level)).is_file():
+            return find_kernels().kernels
+    return None
+
+
 def kernels_obstacle(environ: Mapping[str, str] | None = None) -> str:
     """Why ``find_kernels`` would find none, or did; empty where only building can tell."""
     environ = os.environ if environ is None else environ
@@ -211,6 +224,7 @@ def _load(level: str, named: str) -> Found:
         _FAILED[level, named] = f"the kernels could not be built or loaded: {error}"
     else:
         kernels = Kernels(library, library.reslab_lanes(), level, compiler)
+        built_kernels.cache_clear()
         return Found(kernels, f"built for {level} by {compiler}")
     return Found(None, _FAILED[level, named])
 
