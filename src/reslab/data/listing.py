@@ -79,17 +79,19 @@ class Listing:
         files: the pictures, in the order of their paths or of the manifest's lines.
         passed_over: what else was found.
         origin: the folder or manifest that it was made of.
+        order: names of all classes, where these have an order of their own.
     """
 
     root: Path
     files: tuple[Listed, ...]
     passed_over: tuple[PassedOver, ...] = ()
     origin: Path
+    order: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of all classes, sorted."""
-        return tuple(sorted({file.label for file in self.files}))
+        """Names of all classes: sorted, where they have no order of their own."""
+        return self.order or tuple(sorted({file.label for file in self.files}))
 
     def of(self, split: SplitName | None) -> tuple[Listed, ...]:
         """The pictures of a split; None: those whose split is not said."""
