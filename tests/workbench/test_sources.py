@@ -12,15 +12,17 @@ from PIL import Image
 import reslab
 from reslab.catalog.datasets import name_and_root
 from reslab.data.folder import FileSettings, FolderSource
+from reslab.data.path_lists import read_paths
 from reslab.errors import UserError
 from reslab.spec.data import DataSpec
 from reslab.workbench.evaluate import evaluate_run
+from reslab.workbench.resolve import resolve
 from reslab.workbench.sources import (
-    format_faults,
     other_source,
     source_again,
     source_of,
     tell_faults,
+    tell_passed_over,
 )
 
 # A picture that is for training and cannot be decoded.
@@ -67,7 +69,8 @@ def test_a_folder_is_trained_on_and_tested(run: reslab.Run) -> None:
 
 def test_what_was_left_out_is_named_in_the_run(run: reslab.Run) -> None:
     told = run.folder.read_text("left_out.txt")
-    assert told.startswith(f"{TORN}: ") and "is not an image" in told
+    assert told.startswith("# ") and "is not an image" in told
+    assert read_paths(run.folder.path / "left_out.txt") == (TORN,)
     assert "1 picture is left out" in run.folder.read_text("log.txt")
 
 
@@ -166,9 +169,8 @@ def test_settings_of_folders_have_no_meaning_elsewhere(setting: str, value: obje
         source_of(DataSpec(**{setting: value}))
 
 
-def test_faults_are_told_briefly_and_at_length() -> None:
+def test_faults_are_told_briefly() -> None:
     faults = {f"{n}.png": "torn" for n in range(5)}
-    assert format_faults(faults).splitlines()[4] == "4.png: torn"
 
     class Some:
         def __init__(self, faults):
@@ -177,3 +179,38 @@ def test_faults_are_told_briefly_and_at_length() -> None:
     assert tell_faults(Some({})) == ()
     (told,) = tell_faults(Some(faults))
     assert told.startswith("5 pictures are left out") and "0.png, 1.png, 2.png and 2 more" in told
+
+
+def test_what_was_passed_over_is_told_before_training(tmp_path: Path) -> None:
+    root = shade(tmp_path / "shades", 6)
+    source = FolderSource(root)
+    assert tell_passed_over(source) == ()
+    (root / "readme.md").touch()
+    (root / "bright/notes.txt").touch()
+    assert tell_passed_over(FolderSource(root)) == ()
+    for number in range(5):
+        shutil.copy(root / "dark/00.png", root / f"{number}\n.png")
+    (root / "none").mkdir()
+    (told,) = tell_passed_over(FolderSource(root))
+    assert told == (
+        '6 files and folders are passed over: outside of the classes ("0\\n.png", "1\\n.png", '
+        '"2\\n.png" and 2 more), without pictures (none/); `reslab data check` tells of each'
+    )
+    name, place = name_and_root(str(root))
+    assert told in resolve(reslab.recipe(data={"name": name, "root": place})).warnings
+
+
+def test_classes_without_training_pictures_are_told_before_training(tmp_path: Path) -> None:
+    root = shade(tmp_path / "shades", 4)
+    shade(root / "train", 4)
+    for label in ("bright", "dark"):
+        shutil.move(root / label, root / "test" / label)
+    shutil.copytree(root / "test/dark", root / "test/black")
+    for path in (root / "train/dark").iterdir():
+        path.write_bytes(b"torn")
+    name, place = name_and_root(str(root))
+    warnings = resolve(
+        reslab.recipe(data={"name": name, "root": place, "validation": 0, "image_size": 16})
+    ).warnings
+    assert any("2 classes have no training images" in text for text in warnings)
+    assert any("black, dark" in text for text in warnings)

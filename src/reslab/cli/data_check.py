@@ -45,10 +45,10 @@ def check(
         check_parent(fix_list, "--fix-list")
     from reslab.data.check import check_pictures
     from reslab.data.folder import FileSettings, open_folder
-    from reslab.data.listing import read_exclusions
+    from reslab.data.path_lists import format_reasons, read_paths
     from reslab.engine.machine import inspect_machine
 
-    excluded = () if exclude is None else read_exclusions(exclude)
+    excluded = () if exclude is None else read_paths(exclude)
     source = open_folder(place, FileSettings(exclude=excluded, test=0.0))
     if excluded:
         source.listing.check_excluded(excluded)
@@ -66,8 +66,7 @@ def check(
     )
     leave_out = checked.to_leave_out()
     if fix_list is not None:
-        lines = [f"# {kind}\n{file}\n" for file, kind in leave_out.items()]
-        write_atomically(fix_list, "".join(lines).encode())
+        write_atomically(fix_list, format_reasons(leave_out).encode())
     if json:
         print_json(_document(place, checked, source.card.image_size))
     else:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from reslab.data.listing import SPLIT_FOLDERS, Listed, Listing
+from reslab.data.layout import SPLIT_FOLDERS
+from reslab.data.listing import Listed, Listing
 from reslab.errors import UserError
 
 _COLUMNS = ("path", "label", "split", "group")

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from reslab.data.groups import format_groups
-from reslab.data.listing import format_exclusions, read_exclusions
+from reslab.data.path_lists import format_paths, format_reasons, read_paths
 from reslab.data.pixels import Pixels
 from reslab.data.source import DataSource
 from reslab.engine.runtime import Runtime
@@ -49,7 +49,6 @@ from reslab.workbench.resolve import (
     resolve,
 )
 from reslab.workbench.run import Run
-from reslab.workbench.sources import format_faults
 from reslab.workbench.stopping import raise_on_signals, stop_on_signals
 
 # Pictures and page, rounded up.
@@ -108,9 +107,9 @@ def train(
         with locked(folder.path):
             folder.write_json(ENVIRONMENT, describe_environment())
             if run.data.exclude is not None:
-                folder.write_text(EXCLUDED, format_exclusions(read_exclusions(run.data.exclude)))
+                folder.write_text(EXCLUDED, format_paths(read_paths(run.data.exclude)))
             if prepared.faults:
-                folder.write_text(LEFT_OUT, format_faults(prepared.faults))
+                folder.write_text(LEFT_OUT, format_reasons(prepared.faults))
             if prepared.groups_N is not None:
                 folder.write_text(GROUPS, format_groups(prepared.groups_N))
             recorder = Recorder(folder)
