@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reslab.data.path_lists import format_paths, format_reasons, one_line, read_paths, shown
+from reslab.data.path_lists import format_paths, format_reasons, read_paths
 from reslab.errors import UserError
 
 # What a file may be called on Linux: any bytes, most of which are no UTF-8.
@@ -31,11 +31,6 @@ def test_any_name_comes_back(path: Path, names: list[str], why: str) -> None:
     for text in (format_paths(names), format_reasons(dict.fromkeys(names, why))):
         path.write_text(text, encoding="utf-8", newline="")
         assert read_paths(path) == tuple(names)
-
-
-@given(text=NAMES)
-def test_what_is_shown_can_be_shown_in_a_line(text: str) -> None:
-    assert shown(text).isprintable() and one_line(text).isprintable()
 
 
 def test_lists_of_others_are_read(path: Path) -> None:

@@ -11,6 +11,7 @@ from reslab.catalog.datasets import Background
 from reslab.cli.arguments import Json
 from reslab.cli.output import print_json, print_line, tell
 from reslab.errors import UserError
+from reslab.wording import one_line, shown
 from reslab.writing import check_parent, write_atomically
 
 if TYPE_CHECKING:
@@ -110,9 +111,9 @@ def _print(finding: Finding) -> None:
     count, kind = len(finding.files), finding.kind
     more = f" and {count - _SHOWN:,} more" if count > _SHOWN else ""
     print_line(f"{kind.severity}: {kind.what}: {count:,} ({kind.name})")
-    print_line(f"  {', '.join(finding.files[:_SHOWN])}{more}")
+    print_line(f"  {', '.join(map(shown, finding.files[:_SHOWN]))}{more}")
     if finding.told:
-        print_line(f"  {finding.told}")
+        print_line(f"  {one_line(finding.told)}")
     print_line(f"  {kind.remedy}")
 
 

@@ -6,6 +6,7 @@ Shape suffixes: ``N`` images.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ from reslab.catalog.datasets import (
     Background,
     DataCard,
     FitPolicy,
+    find_place,
     label_of,
 )
 from reslab.data.ingest import ingest
@@ -31,6 +33,7 @@ from reslab.data.source import Images
 from reslab.data.split import number_groups, split_off
 from reslab.engine.machine import inspect_machine
 from reslab.errors import UserError
+from reslab.wording import shown
 
 _LOG = logging.getLogger(__name__)
 
@@ -113,6 +116,12 @@ class FolderSource:
             UserError: where none of them can be, or the cache cannot be written to.
         """
         files = self.parts[0]
+        if not files:
+            raise UserError(
+                f"{self.listing.origin} has no pictures for training",
+                received=f"{len(self.parts[1]):,} for the test alone",
+                remedy="add a folder train with the same classes, or set data.test below 1",
+            )
         images, rows_N = self._load(files)
         splits = [files[row].split for row in rows_N]
         groups = [files[row].group for row in rows_N]
@@ -196,9 +205,10 @@ def open_folder(place: Path, settings: FileSettings | None = None) -> FolderSour
     Raises:
         UserError: where there is neither.
     """
-    place = place.expanduser()
-    if not place.exists():
+    found = find_place(place)
+    if found is None:
         raise UserError(f"there is no folder or manifest {place}", remedy="check the path")
+    place = found
     if place.is_file() and place.suffix.lower() not in MANIFESTS:
         raise UserError(
             f"{place} is no manifest",
@@ -211,6 +221,14 @@ def open_folder(place: Path, settings: FileSettings | None = None) -> FolderSour
 def _check_classes(listing: Listing, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
     """The classes in the order of their labels."""
     found = listing.classes
+    # As Python reads bytes of a name that are no UTF-8, which no text file can hold.
+    odd = [name for name in found if re.search("[\ud800-\udfff]", name)]
+    if odd:
+        raise UserError(
+            f"a class of {listing.origin} has a name that is no UTF-8",
+            received=shown(odd[0]),
+            remedy="rename its folder",
+        )
     if wanted is not None:
         unknown = sorted(set(found) - set(wanted))
         if unknown:

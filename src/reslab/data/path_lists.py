@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from reslab.errors import UserError
+from reslab.wording import one_line, shown
 
 
 def format_paths(paths: Iterable[str]) -> str:
@@ -73,22 +74,3 @@ def _path_of(line: str, number: int, origin: str | Path) -> str:
             remedy="give a list that `reslab data check --fix-list` wrote",
         )
     return found
-
-
-def shown(path: str) -> str:
-    r"""A path as it stands, or as a JSON string where that would not be clear.
-
-    >>> shown("cat/ß 1.jpg"), shown("cat/new\nline.jpg")
-    ('cat/ß 1.jpg', '"cat/new\\nline.jpg"')
-    """
-    is_plain = path.isprintable() and path == path.strip() and path[:1] not in ("#", '"', "")
-    return path if is_plain else json.dumps(path)
-
-
-def one_line(text: str) -> str:
-    r"""A text that can be written anywhere, what cannot be shown in it escaped.
-
-    >>> one_line("no a\nb.jpg")
-    'no a\\nb.jpg'
-    """
-    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)

@@ -10,13 +10,14 @@ from reslab.catalog.datasets import FOLDER_PREFIX, name_and_root
 from reslab.data.catalog import find_card, open_source
 from reslab.data.folder import FileSettings, FolderSource
 from reslab.data.groups import read_groups
-from reslab.data.path_lists import read_paths, shown
+from reslab.data.path_lists import read_paths
 from reslab.data.preprocess import SUFFIXES
 from reslab.data.source import DataSource, Images
 from reslab.errors import UserError
 from reslab.runs.folder import EXCLUDED, GROUPS, RunFolder
 from reslab.spec.data import DataSpec
 from reslab.spec.resolved import ResolvedRun
+from reslab.wording import shown
 from reslab.workbench.stored import StoredRun
 
 # Settings of folders and manifests alone.
