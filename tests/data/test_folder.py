@@ -177,3 +177,17 @@ def test_without_training_pictures_nothing_is_learned(tmp_path: Path) -> None:
     assert len(source.load_test()) == 4
     with pytest.raises(UserError, match="has no pictures for training: received 4 for the test"):
         source.load_train()
+
+
+def test_what_was_drawn_before_is_the_test_again(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets", 10)
+    drawn = FolderSource(root, FileSettings(test=0.2)).drawn
+    assert len(drawn) == 4
+    fill(tmp_path / "pets" / "cat", 30)
+    (root / drawn[0]).unlink()
+    again = FolderSource(root, FileSettings(test=0.2, tested=drawn))
+    assert again.drawn == drawn[1:] and again.gone == drawn[:1]
+    assert len(again.parts[0]) == 16 + 60
+    given = fill(tmp_path / "split" / "train", 3).parent
+    fill(given / "test", 2)
+    assert FolderSource(given).drawn == ()

@@ -107,14 +107,53 @@ def test_a_folder_that_moved_is_found_by_root(
     assert result.scored[0].metrics.to_json() == run.metrics["test"]["best"]
 
 
-def test_a_test_that_is_drawn_from_other_pictures_is_doubted(
+def test_the_test_that_was_drawn_stays_the_run_s_own(
     run: reslab.Run, shades: Path, tmp_path: Path
 ) -> None:
-    assert not any("have been trained on" in text for text in evaluate_run(run).warnings)
+    tested = read_paths(run.folder.path / "tested.txt")
+    assert len(tested) == 12
+    grown = shutil.copytree(shades, tmp_path / "shades")
+    for number in range(20):
+        shutil.copy(grown / "dark/00.png", grown / f"dark/0{number}-more.png")
+    result = evaluate_run(run, root=str(grown))
+    assert result.scored[0].metrics.to_json() == run.metrics["test"]["best"]
+    assert result.warnings == ()
+    for path in tested[:2]:
+        (grown / path).unlink()
+    result = evaluate_run(run, root=str(grown))
+    assert result.scored[0].metrics.n == 10
+    assert result.warnings == ("2 of the 12 test images of the run are gone",)
+    for path in tested[2:]:
+        (grown / path).unlink()
+    with pytest.raises(UserError, match=r"none of the pictures that were drawn.* expected 12 such"):
+        evaluate_run(run, root=str(grown))
+
+
+def test_a_test_that_is_drawn_anew_is_doubted(
+    run: reslab.Run, shades: Path, tmp_path: Path
+) -> None:
+    older = reslab.load_run(shutil.copytree(run.path, tmp_path / "run"))
+    (older.path / "tested.txt").unlink()
+    assert evaluate_run(older).warnings == ()
     grown = shutil.copytree(shades, tmp_path / "shades")
     shutil.copy(grown / "dark/00.png", grown / "dark/zz.png")
-    warnings = evaluate_run(run, root=str(grown)).warnings
-    assert any("some of these images may have been trained on" in text for text in warnings)
+    (told,) = evaluate_run(older, root=str(grown)).warnings
+    assert "some of these images may have been trained on" in told
+
+
+def test_what_is_for_training_is_not_scored(run: reslab.Run, tmp_path: Path) -> None:
+    other = tmp_path / "others"
+    for split, count in (("train", 4), ("val", 3), ("test", 2)):
+        shade(other / split, count)
+    for scored, n in (("test", 4), ("val", 6)):
+        source = other_source(run.spec, str(other), None)
+        assert isinstance(source, FolderSource) and source.scored == scored
+        assert evaluate_run(run, source=source).scored[0].metrics.n == n
+        shutil.rmtree(other / scored)
+    with pytest.raises(UserError, match=r"has no test images.*name the folder of those"):
+        evaluate_run(run, source=other_source(run.spec, str(other), None))
+    whole = other_source(run.spec, str(other / "train"), None)
+    assert evaluate_run(run, source=whole).scored[0].metrics.n == 8
 
 
 def test_groups_of_a_folder_are_those_of_a_manifest(tmp_path: Path) -> None:

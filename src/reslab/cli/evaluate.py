@@ -29,6 +29,14 @@ app = App(
     help_epilogue="Example: reslab evaluate runs/digits-resnet14-20260101-120000 --use last",
 )
 
+# What of another data set is scored.
+_PARTS = {
+    "test": "its images for the test",
+    "val": "its images for validation",
+    "fold": "its fold",
+    "all": "all its images",
+}
+
 
 @app.default
 def evaluate(
@@ -68,11 +76,14 @@ def evaluate(
     loaded = load_run(run)
     # Before the test split is opened, so that a damaged one costs no opening.
     found = calibration_for(loaded.folder, use)
-    source = None
+    source, other = None, {}
     if data is not None:
+        from reslab.data.folder import FolderSource
         from reslab.workbench.sources import other_source
 
         source = other_source(loaded.spec, data, root)
+        part = source.scored if isinstance(source, FolderSource) else chosen
+        other = {"data": source.card.name, "part": part}
     # Of a run that was stopped before it was scored, this is it, by the reference alone.
     is_missing = data is None and chosen == own and own not in loaded.metrics
     own_flip = loaded.spec.evaluation.flip
@@ -104,6 +115,7 @@ def evaluate(
     document: dict[str, Any] = {
         "run": str(loaded.path),
         "split": chosen,
+        **other,
         "weights": use,
         "engine": result.scored[0].engine,
         "flip": own_flip if flip is None else flip,
@@ -115,6 +127,8 @@ def evaluate(
         return
     by = "" if document["engine"] == REFERENCE else f", engine {document['engine']}"
     by += ", averaged over mirror images" if document["flip"] else ""
+    if other:
+        print_line(f"scored on {other['data']}, {_PARTS[other['part']]}")
     print_line(f"{chosen} accuracy {accuracy(document)}, {use} weights{by}")
     print_line(
         f"macro-F1 {document['macro_f1']:.4f}, top-5 {percent(document['top5'])}, loss "

@@ -14,7 +14,7 @@ from reslab.data.path_lists import read_paths
 from reslab.data.preprocess import SUFFIXES
 from reslab.data.source import DataSource, Images
 from reslab.errors import UserError
-from reslab.runs.folder import EXCLUDED, GROUPS, RunFolder
+from reslab.runs.folder import EXCLUDED, GROUPS, TESTED, RunFolder
 from reslab.spec.data import DataSpec
 from reslab.spec.resolved import ResolvedRun
 from reslab.wording import shown
@@ -61,16 +61,17 @@ def source_again(run: StoredRun, root: str | Path | None = None) -> DataSource:
     """The data set that a run was trained on, its pictures read for the same net.
 
     Args:
-        run: the run, which keeps its list of what is left out.
+        run: the run, which keeps its lists of what is left out and of what was drawn for the test.
         root: where the data set lies now; None: where the run found it.
 
     Raises:
         UserError: where it cannot be had.
     """
     data, facts = run.spec.data, run.spec.facts
-    kept = run.folder.path / EXCLUDED
+    kept, tested = run.folder.path / EXCLUDED, run.folder.path / TESTED
     files = replace(
         _files(data, kept if kept.exists() else data.exclude),
+        tested=read_paths(tested) if tested.exists() else None,
         image_size=facts.image_size,
         channels=facts.channels,
         classes=facts.classes,
@@ -107,7 +108,7 @@ def _refuse_settings_of_folders(data: DataSpec) -> None:
 def other_source(spec: ResolvedRun, data: str, root: str | None) -> DataSource:
     """Another data set, to score a run on: named, or a folder or manifest of pictures.
 
-    Of pictures that are not split all are for the test.
+    Of pictures that are not split all are for the test, else those that are not for training.
 
     Args:
         spec: of the run, whose classes and images these are to be.
