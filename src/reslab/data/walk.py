@@ -102,13 +102,13 @@ def pictures(
         above: the real paths of the folders that it lies in, so that a link to one of them is
             not followed for ever.
     """
-    real = os.path.realpath(folder)
-    if real in above:
+    own = os.path.realpath(folder)
+    if own in above:
         passed.append(PassedOver(path=below, reason="loop"))
         return
     for entry in entries(folder, below, passed):
         if entry.is_dir():
-            yield from pictures(Path(entry.path), f"{below}{entry.name}/", passed, above | {real})
+            yield from pictures(Path(entry.path), f"{below}{entry.name}/", passed, above | {own})
         elif is_picture(entry):
             yield f"{below}{entry.name}"
         else:
