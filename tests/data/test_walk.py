@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,17 @@ def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
         PassedOver(path="none/", reason="unreadable"),
         PassedOver(path="./", reason="unreadable"),
     ]
+
+
+def test_folders_may_be_deeper_than_calls(tmp_path: Path) -> None:
+    depth, usual = 150, sys.getrecursionlimit()
+    deepest = tmp_path / ("d/" * depth)
+    deepest.mkdir(parents=True)
+    (deepest / "a.jpg").touch()
+    passed: list[PassedOver] = []
+    sys.setrecursionlimit(len(inspect.stack()) + depth)
+    try:
+        found = list(pictures(tmp_path, "", passed, frozenset()))
+    finally:
+        sys.setrecursionlimit(usual)
+    assert (found, passed) == (["d/" * depth + "a.jpg"], [])

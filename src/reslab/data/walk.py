@@ -102,17 +102,31 @@ def pictures(
         above: the real paths of the folders that it lies in, so that a link to one of them is
             not followed for ever.
     """
-    own = os.path.realpath(folder)
-    if own in above:
-        passed.append(PassedOver(path=below, reason="loop"))
-        return
-    for entry in entries(folder, below, passed):
-        if entry.is_dir():
-            yield from pictures(Path(entry.path), f"{below}{entry.name}/", passed, above | {own})
+    # A stack of its own, since Python's ends before a path can be too long.
+    entered = [_enter(folder, below, passed, above)]
+    while entered:
+        inside, below, above = entered[-1]
+        entry = next(inside, None)
+        if entry is None:
+            entered.pop()
+        elif entry.is_dir():
+            deeper = f"{below}{entry.name}/"
+            entered.append(_enter(Path(entry.path), deeper, passed, above))
         elif is_picture(entry):
             yield f"{below}{entry.name}"
         else:
             pass_over(entry, below, "no_image", passed)
+
+
+def _enter(
+    folder: Path, below: str, passed: list[PassedOver], above: frozenset[str]
+) -> tuple[Iterator[Entry], str, frozenset[str]]:
+    """What is in a folder, its path, and the real paths of what is above its content."""
+    own = os.path.realpath(folder)
+    if own in above:
+        passed.append(PassedOver(path=below, reason="loop"))
+        return iter(()), below, above
+    return entries(folder, below, passed), below, above | {own}
 
 
 def is_picture(entry: Entry) -> bool:
