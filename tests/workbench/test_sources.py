@@ -17,6 +17,7 @@ from reslab.errors import UserError
 from reslab.spec.data import DataSpec
 from reslab.workbench.evaluate import evaluate_run
 from reslab.workbench.resolve import resolve
+from reslab.workbench.select_features import select_features
 from reslab.workbench.sources import (
     other_source,
     source_again,
@@ -127,6 +128,14 @@ def test_the_test_that_was_drawn_stays_the_run_s_own(
         (grown / path).unlink()
     with pytest.raises(UserError, match=r"none of the pictures that were drawn.* expected 12 such"):
         evaluate_run(run, root=str(grown))
+
+
+def test_a_head_on_some_features_is_tested_on_the_same_pictures(
+    run: reslab.Run, tmp_path: Path
+) -> None:
+    made = select_features(run, tmp_path / "made", keep=8)
+    for name in ("tested.txt", "left_out.txt"):
+        assert made.folder.read_text(name) == run.folder.read_text(name)
 
 
 def test_a_test_that_is_drawn_anew_is_doubted(

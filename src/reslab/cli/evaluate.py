@@ -76,14 +76,16 @@ def evaluate(
     loaded = load_run(run)
     # Before the test split is opened, so that a damaged one costs no opening.
     found = calibration_for(loaded.folder, use)
-    source, other = None, {}
+    source = None
+    other: dict[str, str] = {}
     if data is not None:
         from reslab.data.folder import FolderSource
         from reslab.workbench.sources import other_source
 
         source = other_source(loaded.spec, data, root)
-        part = source.scored if isinstance(source, FolderSource) else chosen
-        other = {"data": source.card.name, "part": part}
+        other = {"data": source.card.name, "part": chosen}
+        if chosen == "test" and isinstance(source, FolderSource):
+            other["part"] = source.scored
     # Of a run that was stopped before it was scored, this is it, by the reference alone.
     is_missing = data is None and chosen == own and own not in loaded.metrics
     own_flip = loaded.spec.evaluation.flip

@@ -90,8 +90,8 @@ KINDS: tuple[Kind, ...] = (
         severity="warning",
         what="folders of splits with nothing that tells the classes of their pictures, which are "
         "not looked at",
-        remedy="sort their pictures into folders of classes, or name a manifest; for ImageNet's "
-        "val put LOC_val_solution.csv beside it",
+        remedy="sort their pictures into folders of classes, as torchvision wants them, or name a "
+        "manifest; for ImageNet's val put LOC_val_solution.csv beside it",
     ),
     Kind(
         name="unreadable_folder",
