@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reslab.wording import clock, counted, loss_text
+from reslab.wording import clock, counted, loss_text, one_line, shown
 
 
 @pytest.mark.parametrize(
@@ -30,3 +33,9 @@ def test_losses_that_are_none_are_told_shortly(loss: float) -> None:
 
 def test_hours_have_two_digits_of_minutes() -> None:
     assert clock(3599.6) == "1:00:00"
+
+
+@given(text=st.one_of(st.text(), st.binary().map(os.fsdecode)))
+def test_what_is_shown_can_be_shown_in_a_line(text: str) -> None:
+    for told in (shown(text), one_line(text)):
+        assert told.isprintable() and told.encode().decode() == told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -43,6 +44,25 @@ def quoted(path: Path) -> str:
     "'runs/my run'"
     """
     return shlex.quote(str(path))
+
+
+def shown(path: str) -> str:
+    r"""A path as it stands, or as a JSON string where that would not be clear.
+
+    >>> shown("cat/ß 1.jpg"), shown("cat/new\nline.jpg")
+    ('cat/ß 1.jpg', '"cat/new\\nline.jpg"')
+    """
+    is_plain = path.isprintable() and path == path.strip() and path[:1] not in ("#", '"', "")
+    return path if is_plain else json.dumps(path)
+
+
+def one_line(text: str) -> str:
+    r"""A text that can be written anywhere, what cannot be shown in it escaped.
+
+    >>> one_line("no a\nb.jpg")
+    'no a\\nb.jpg'
+    """
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
 
 
 def resume_command(run: Path) -> str:

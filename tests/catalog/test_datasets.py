@@ -2,11 +2,13 @@ import re
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 
 import pytest
 import torchvision.datasets as published
 
-from reslab.catalog.datasets import DATASETS, DataCard
+from reslab.catalog.datasets import DATASETS, DataCard, find_place, name_and_root
+from reslab.errors import UserError
 
 CARDS = {card.name: card for card in DATASETS}
 everyone = pytest.mark.parametrize("card", DATASETS, ids=lambda card: card.name)
@@ -93,3 +95,25 @@ def test_licences():
 def test_reading_the_cards_imports_no_torch():
     code = "import sys, reslab.catalog.datasets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_places_are_found_by_their_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_place("~") == tmp_path
+    assert find_place(tmp_path / "none") is None
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    assert find_place(loop) is None
+    assert name_and_root(str(loop)) == ("folder:loop", str(loop))
+
+
+@pytest.mark.parametrize(
+    ("place", "received"),
+    [
+        ("~no-such-user/x", "~ with no such user"),
+        ("x" * 5000, "file name too long"),
+    ],
+)
+def test_paths_that_cannot_be_followed_are_told(place: str, received: str):
+    with pytest.raises(UserError, match=f"cannot be found: received {received}; check the path"):
+        name_and_root(place)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from reslab.cli.main import run
+from reslab.data.path_lists import read_paths
 from tests.data.messy import Messy, build
 from tests.workbench.test_sources import shade
 
@@ -67,10 +69,29 @@ def test_what_the_list_names_is_left_out(
     assert not (tmp_path / "run/left_out.txt").exists()
 
 
+def test_names_of_any_kind_are_told_listed_and_left_out(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    root = shade(tmp_path / "shades", 12)
+    (root / "dark").rename(root / "#dark")
+    names = (b"caf\xe9.png", b"new\nline.png", b'"quoted".png', b"u\xe2\x80\xa8.png")
+    for name in names:
+        Path(os.fsdecode(os.fsencode(root / "#dark") + b"/" + name)).write_bytes(b"torn")
+    fix, out = tmp_path / "fix.txt", tmp_path / "run"
+    assert run(["data", "check", str(root), "--fix-list", str(fix)]) == 2
+    assert b'"#dark/caf\\udce9.png"' in capfdbinary.readouterr().out
+    assert read_paths(fix) == tuple(sorted("#dark/" + os.fsdecode(name) for name in names))
+    command = ["train", "--data", str(root), "--epochs", "1", "--batch-size", "8"]
+    assert run([*command, "--out", str(out)]) == 0
+    assert read_paths(out / "left_out.txt") == read_paths(fix)
+    assert run(["data", "check", str(root), "--exclude", str(out / "left_out.txt")]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["none"], "there is no folder or manifest none"),
+        (["~no-such-user"], "received ~ with no such user"),
         ([".", "--fix-list", "no/where.txt"], "there is no folder"),
         ([".", "--exclude", "none.txt"], "the list none.txt cannot be read"),
     ],

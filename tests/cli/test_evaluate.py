@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import reslab
 from reslab.cli.main import run
@@ -61,6 +62,23 @@ def test_validation_agrees_with_the_history(
 def test_the_same_data_by_name(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", str(digits_run), "--data", "digits", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 360
+
+
+def test_what_of_another_folder_is_scored_is_said(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split, count in (("train", 3), ("val", 2)):
+        for label in "0123456789":
+            folder = tmp_path / "own" / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.new("L", (8, 8), number).save(folder / f"{number}.png")
+    command = ["evaluate", str(digits_run), "--data", str(tmp_path / "own")]
+    assert run([*command, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["data"], document["part"], document["n"]) == ("folder:own", "val", 20)
+    assert run(command) == 0
+    assert "scored on folder:own, its images for validation\n" in capsys.readouterr().out
 
 
 def test_a_run_stopped_in_its_first_epoch_is_scored_all_the_same(

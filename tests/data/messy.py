@@ -126,6 +126,8 @@ def _classes(messy: Messy) -> None:
     messy.save("extra/church/a.png", messy.picture())
     messy.good.discard("extra/church/a.png")
     messy.expected["outside"].add("extra/")
+    messy.place("testing/1.png").touch()
+    messy.expected["unlabelled"].add("testing/")
     (messy.root / "train/church/again").symlink_to(messy.root / "train", target_is_directory=True)
     messy.expected["loop"] |= {"train/church/again/"}
 

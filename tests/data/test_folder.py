@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -161,3 +162,32 @@ def test_without_test_images_none_are_given(tmp_path: Path) -> None:
     assert source.card.test_images == 0
     with pytest.raises(UserError, match="has no test images"):
         source.load_test()
+
+
+def test_a_class_whose_name_no_text_can_hold_is_refused(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets", 1)
+    (root / "cat").rename(root / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(UserError, match=r'name that is no UTF-8: received "caf.udce9"; rename'):
+        open_folder(root)
+
+
+def test_without_training_pictures_nothing_is_learned(tmp_path: Path) -> None:
+    fill(tmp_path / "pets" / "test", 2)
+    source = open_folder(tmp_path / "pets")
+    assert len(source.load_test()) == 4
+    with pytest.raises(UserError, match="has no pictures for training: received 4 for the test"):
+        source.load_train()
+
+
+def test_what_was_drawn_before_is_the_test_again(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets", 10)
+    drawn = FolderSource(root, FileSettings(test=0.2)).drawn
+    assert len(drawn) == 4
+    fill(tmp_path / "pets" / "cat", 30)
+    (root / drawn[0]).unlink()
+    again = FolderSource(root, FileSettings(test=0.2, tested=drawn))
+    assert again.drawn == drawn[1:] and again.gone == drawn[:1]
+    assert len(again.parts[0]) == 16 + 60
+    given = fill(tmp_path / "split" / "train", 3).parent
+    fill(given / "test", 2)
+    assert FolderSource(given).drawn == ()

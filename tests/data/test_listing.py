@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reslab.data.listing import Listed, PassedOver, list_folder, read_exclusions
+from reslab.data.listing import Listed, PassedOver, list_folder
 from reslab.errors import UserError
 
 
@@ -67,6 +67,92 @@ def test_what_is_passed_over_is_told(tmp_path: Path, name: str, path: str, reaso
     assert PassedOver(path=path, reason=reason) in found.passed_over
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        # Pictures directly in it, whatever lies beside.
+        ("train/x.jpg", "car/a.jpg", "bus/b.jpg"),
+        ("train/x.jpg", "train/old/y.jpg", "car/a.jpg", "bus/b.jpg"),
+        ("train/x.jpg", "test/y.jpg", "car/a.jpg"),
+        # There is none for training.
+        ("test/deep/x.jpg", "car/a.jpg"),
+        ("test/x.jpg", "val/y.jpg"),
+    ],
+)
+def test_a_class_may_be_called_as_a_split(tmp_path: Path, names: tuple[str, ...]) -> None:
+    found = list_folder(touch(tmp_path, *names))
+    assert set(found.classes) == {name.split("/")[0] for name in names}
+    assert {file.split for file in found.files} == {None}
+    assert found.passed_over == ()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/cat/a.jpg", "test/cat/b.jpg", "extra/c.jpg"),
+        ("train/cat/a.jpg", "test/cat/b.jpg", "raw/cat/c.jpg", "raw/bird/c.jpg"),
+        ("train/cat/a.jpg", "test/1.jpg", "extra/cat/c.jpg"),
+        ("train/cat/a.jpg", "train/loose.jpg", "raw/cat/b.jpg"),
+        ("train/cat/a.jpg", "docs/readme.txt", ".git/x.jpg"),
+        ("val/cat/a.jpg", "test/cat/b.jpg"),
+    ],
+)
+def test_splits_are_known_beside_other_folders(tmp_path: Path, names: tuple[str, ...]) -> None:
+    found = list_folder(touch(tmp_path, *names))
+    assert found.classes == ("cat",)
+    assert None not in {file.split for file in found.files}
+
+
+def test_what_may_be_either_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "train/steam/a.jpg", "car/b.jpg", "bus/c.jpg")
+    with pytest.raises(UserError, match=r"whether train in .* received train/steam/ and"):
+        list_folder(tmp_path)
+
+
+def test_pictures_of_a_split_without_folders_of_classes_are_passed_over(tmp_path: Path) -> None:
+    found = list_folder(touch(tmp_path, "train/cat/a.jpg", "test/1.jpg", "val/2.jpg"))
+    assert [file.path for file in found.files] == ["train/cat/a.jpg"]
+    assert found.passed_over == (
+        PassedOver(path="test/", reason="unlabelled"),
+        PassedOver(path="val/", reason="unlabelled"),
+    )
+
+
+@pytest.mark.parametrize("place", ["CLS-LOC", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC"])
+def test_imagenet_as_it_is_published(tmp_path: Path, place: str) -> None:
+    pictures = [f"val/ILSVRC2012_val_0000000{number}.JPEG" for number in (1, 2, 3)]
+    touch(tmp_path / place, "train/n01440764/a.JPEG", "train/n01443537/b.JPEG", *pictures)
+    touch(tmp_path / place, "test/ILSVRC2012_test_00000001.JPEG", "val/notes.txt")
+    (tmp_path / "LOC_val_solution.csv").write_text(
+        "ImageId,PredictionString\n"
+        "ILSVRC2012_val_00000001,n01443537 111 108 441 193 n01440764 1 2 3 4 \n"
+        "ILSVRC2012_val_00000002,n01440764 1 2 3 4\n"
+    )
+    found = list_folder(tmp_path / place)
+    assert found.of("val") == (
+        Listed(path=pictures[0], label="n01443537", split="val"),
+        Listed(path=pictures[1], label="n01440764", split="val"),
+    )
+    assert len(found.of("train")) == 2
+    assert found.passed_over == (
+        PassedOver(path="test/", reason="unlabelled"),
+        PassedOver(path=pictures[2], reason="outside"),
+        PassedOver(path="val/notes.txt", reason="no_image"),
+    )
+
+
+def test_links_to_themselves_are_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.jpg", "dog/b.jpg")
+    for name in ("bird", "cat/self.jpg"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+    found = list_folder(tmp_path)
+    assert [file.path for file in found.files] == ["cat/a.jpg", "dog/b.jpg"]
+    assert found.passed_over == (
+        PassedOver(path="bird", reason="loop"),
+        PassedOver(path="cat/self.jpg", reason="loop"),
+    )
+
+
 def test_folders_beside_the_splits_are_passed_over(tmp_path: Path) -> None:
     found = list_folder(touch(tmp_path, "train/cat/a.jpg", "raw/cat/b.jpg"))
     assert [file.path for file in found.files] == ["train/cat/a.jpg"]
@@ -89,6 +175,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
         ((), "no picture"),
         (("a.jpg", "b.jpg"), "2 files or folders outside of any class"),
         (("cat/a.txt",), "no picture"),
+        (("train/a.jpg", "test/b.jpg"), "pictures directly in test/ and train/"),
     ],
 )
 def test_without_classes_it_is_no_data_set(
@@ -109,11 +196,3 @@ def test_exclusions_of_another_folder_are_refused(tmp_path: Path) -> None:
     found.without(["cat/a.jpg", "cat/gone.jpg"]).check_excluded(["cat/a.jpg"])
     with pytest.raises(UserError, match=r"no file to be excluded is in .*received bird/a.jpg"):
         found.without(["bird/a.jpg"]).check_excluded(["bird/a.jpg"])
-
-
-def test_a_list_of_exclusions(tmp_path: Path) -> None:
-    path = tmp_path / "list.txt"
-    path.write_text("# undecodable\ncat/a b.jpg\n\n# leak\nß.png\n", encoding="utf-8")
-    assert read_exclusions(path) == ("cat/a b.jpg", "ß.png")
-    with pytest.raises(UserError, match="cannot be read: received no such file"):
-        read_exclusions(tmp_path / "none.txt")

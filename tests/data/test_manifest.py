@@ -49,6 +49,19 @@ def test_numbers_are_names_of_classes_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "path"),
+    [
+        ("a.csv", 'path,label,told\na\u2028.jpg,cat,"two\nlines"\n', "a\u2028.jpg"),
+        ("a.csv", 'path,label\n"a""b.jpg",cat\n', 'a"b.jpg'),
+        ("a.jsonl", '{"path": "a\u2028.jpg", "label": "cat", "score": NaN}\r\n', "a\u2028.jpg"),
+        ("a.jsonl", '{"path": "a\\n.jpg", "label": "cat"}', "a\n.jpg"),
+    ],
+)
+def test_odd_names_are_read_as_they_stand(tmp_path: Path, name: str, text: str, path: str) -> None:
+    assert [file.path for file in read_manifest(write(tmp_path, name, text)).files] == [path]
+
+
+@pytest.mark.parametrize(
     ("name", "text", "told"),
     [
         ("a.csv", "a.jpg,cat\n", "lacks columns: expected a first line with their names"),
@@ -67,6 +80,22 @@ def test_numbers_are_names_of_classes_too(tmp_path: Path) -> None:
             "divides groups between splits.*received group x in train and val, and 1 more",
         ),
         ("a.csv", "path,label,split,group\na,cat,val,x\nb,cat,,x\n", "group x in none and val"),
+        (
+            "a.csv",
+            'path,label\n"a.jpg,cat\nb.jpg,dog\n',
+            "line 2: unexpected end of data",
+        ),
+        ("a.csv", 'path,label\n"a.jpg,cat\nb.jpg",dog\n', "line 2: path goes over several lines"),
+        ("a.csv", 'path,label\na.jpg,"cat"s\n', "line 2: ',' expected after '\"'"),
+        ("a.csv", '"path,label\n', "lacks columns.*received unexpected end of data"),
+        ("a.csv", 'path,label\n"' + "a.jpg,cat\n" * 20_000, "line 2: field larger than"),
+        ("a.csv", "path,label\na\0.jpg,cat\n", r'line 2: the path holds .*: "a\\u0000.jpg"'),
+        ("a.jsonl", "[" * 100_000, "line 1: no JSON object that is read: nested too deeply"),
+        ("a.jsonl", "9" * 5000, "line 1: .* a number of too many digits"),
+        ("a.jsonl", '{"path": "a.jpg", "label": NaN}', "the label is neither text nor a number"),
+        ("a.jsonl", '{"path": ["a.jpg"], "label": 1}', "the path is neither text nor a number"),
+        ("a.jsonl", '{"path": "a.jpg", "label": true}', "the label is neither text nor a number"),
+        ("a.jsonl", '{"path": "a\\ud800", "label": 1}', r'the path holds .*: "a\\ud800"'),
         ("a.csv", "path,label\n" + "a.jpg,\n" * 9, "line 6: no label, and 4 more; mend"),
     ],
 )

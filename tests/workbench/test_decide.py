@@ -5,24 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reslab.catalog.datasets import DATASETS
 from reslab.engine.need import StepNeed
 from reslab.errors import UserError
-from reslab.spec.data import AugmentSpec, DataSpec
 from reslab.spec.optimizers import SGD
 from reslab.spec.run import EngineSpec, EvaluationSpec, ModelSpec, TrainingSpec
 from reslab.workbench.decide import (
     choose_engine,
     decide_class_weights,
-    decide_data,
     decide_evaluation,
     decide_memory,
     decide_model,
     decide_training,
-    doubt_augmentation,
 )
-
-CARDS = {card.name: card for card in DATASETS}
 
 
 @pytest.mark.parametrize(
@@ -70,44 +64,6 @@ def test_what_memory_asks_for_completes_the_engine() -> None:
     assert small["micro_batches"] == 1 < large["micro_batches"]
 
 
-@pytest.mark.parametrize(
-    ("name", "images", "validation"),
-    [("cifar10", 50_000, 5000), ("cifar10", 49_999, 5000), ("digits", 1437, 144)],
-)
-def test_validation_is_a_tenth_or_the_papers_5000(name: str, images: int, validation: int) -> None:
-    decided = decide_data(DataSpec(), CARDS[name], images)
-    assert decided["validation"] == validation
-    assert decided["name"] == name
-
-
-def test_augmentation_in_pixels_follows_the_image() -> None:
-    assert decide_data(DataSpec(), CARDS["cifar10"], 100)["augment"] == {
-        "pad": 2,
-        "crop": 32,
-        "flip": True,
-        "resized": 1.0,
-    }
-    asked = DataSpec(augment=AugmentSpec(pad=4, crop=30, flip=False))
-    assert decide_data(asked, CARDS["cifar10"], 100)["augment"] == {
-        "pad": 4,
-        "crop": 30,
-        "flip": False,
-        "resized": 1.0,
-    }
-
-
-@pytest.mark.parametrize(
-    ("augment", "text"),
-    [
-        (AugmentSpec(pad=1, crop=35), r"crop is larger than the padded image: expected at most 32"),
-        (AugmentSpec(cutout=33), r"cutout hides whole images: expected at most 32"),
-    ],
-)
-def test_augmentation_that_cannot_be_is_refused(augment: AugmentSpec, text: str) -> None:
-    with pytest.raises(UserError, match=text):
-        decide_data(DataSpec(augment=augment), CARDS["cifar10"], 100)
-
-
 def test_training_as_numbers() -> None:
     decided = decide_training(TrainingSpec(), 55_000, 5000)
     assert decided == {"epochs": 8, "batch_size": 256, "lr": 0.05}
@@ -127,15 +83,6 @@ def test_the_net_follows_the_image_size(size: int, stem: str, shortcut: str) -> 
     assert decide_model(asked, size)["stem"] == "small"
     assert decide_model(asked, size)["shortcut"] == "C"
     assert decided.keys() == ModelSpec.model_fields.keys()
-
-
-def test_augmentation_that_changes_what_images_mean_is_doubted() -> None:
-    both = {"flip": True, "trivial": True}
-    assert doubt_augmentation(both, CARDS["cifar10"]) == []
-    told = doubt_augmentation(both, CARDS["digits"])
-    assert [text.split()[0] for text in told] == ["data.augment.flip", "data.augment.trivial"]
-    assert all("which changes what those of digits mean" in text for text in told)
-    assert doubt_augmentation({"flip": False, "trivial": False}, CARDS["digits"]) == []
 
 
 def test_class_weights_as_numbers() -> None:

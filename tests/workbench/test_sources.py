@@ -12,15 +12,18 @@ from PIL import Image
 import reslab
 from reslab.catalog.datasets import name_and_root
 from reslab.data.folder import FileSettings, FolderSource
+from reslab.data.path_lists import read_paths
 from reslab.errors import UserError
 from reslab.spec.data import DataSpec
 from reslab.workbench.evaluate import evaluate_run
+from reslab.workbench.resolve import resolve
+from reslab.workbench.select_features import select_features
 from reslab.workbench.sources import (
-    format_faults,
     other_source,
     source_again,
     source_of,
     tell_faults,
+    tell_passed_over,
 )
 
 # A picture that is for training and cannot be decoded.
@@ -67,7 +70,8 @@ def test_a_folder_is_trained_on_and_tested(run: reslab.Run) -> None:
 
 def test_what_was_left_out_is_named_in_the_run(run: reslab.Run) -> None:
     told = run.folder.read_text("left_out.txt")
-    assert told.startswith(f"{TORN}: ") and "is not an image" in told
+    assert told.startswith("# ") and "is not an image" in told
+    assert read_paths(run.folder.path / "left_out.txt") == (TORN,)
     assert "1 picture is left out" in run.folder.read_text("log.txt")
 
 
@@ -104,14 +108,61 @@ def test_a_folder_that_moved_is_found_by_root(
     assert result.scored[0].metrics.to_json() == run.metrics["test"]["best"]
 
 
-def test_a_test_that_is_drawn_from_other_pictures_is_doubted(
+def test_the_test_that_was_drawn_stays_the_run_s_own(
     run: reslab.Run, shades: Path, tmp_path: Path
 ) -> None:
-    assert not any("have been trained on" in text for text in evaluate_run(run).warnings)
+    tested = read_paths(run.folder.path / "tested.txt")
+    assert len(tested) == 12
+    grown = shutil.copytree(shades, tmp_path / "shades")
+    for number in range(20):
+        shutil.copy(grown / "dark/00.png", grown / f"dark/0{number}-more.png")
+    result = evaluate_run(run, root=str(grown))
+    assert result.scored[0].metrics.to_json() == run.metrics["test"]["best"]
+    assert result.warnings == ()
+    for path in tested[:2]:
+        (grown / path).unlink()
+    result = evaluate_run(run, root=str(grown))
+    assert result.scored[0].metrics.n == 10
+    assert result.warnings == ("2 of the 12 test images of the run are gone",)
+    for path in tested[2:]:
+        (grown / path).unlink()
+    with pytest.raises(UserError, match=r"none of the pictures that were drawn.* expected 12 such"):
+        evaluate_run(run, root=str(grown))
+
+
+def test_a_head_on_some_features_is_tested_on_the_same_pictures(
+    run: reslab.Run, tmp_path: Path
+) -> None:
+    made = select_features(run, tmp_path / "made", keep=8)
+    for name in ("tested.txt", "left_out.txt"):
+        assert made.folder.read_text(name) == run.folder.read_text(name)
+
+
+def test_a_test_that_is_drawn_anew_is_doubted(
+    run: reslab.Run, shades: Path, tmp_path: Path
+) -> None:
+    older = reslab.load_run(shutil.copytree(run.path, tmp_path / "run"))
+    (older.path / "tested.txt").unlink()
+    assert evaluate_run(older).warnings == ()
     grown = shutil.copytree(shades, tmp_path / "shades")
     shutil.copy(grown / "dark/00.png", grown / "dark/zz.png")
-    warnings = evaluate_run(run, root=str(grown)).warnings
-    assert any("some of these images may have been trained on" in text for text in warnings)
+    (told,) = evaluate_run(older, root=str(grown)).warnings
+    assert "some of these images may have been trained on" in told
+
+
+def test_what_is_for_training_is_not_scored(run: reslab.Run, tmp_path: Path) -> None:
+    other = tmp_path / "others"
+    for split, count in (("train", 4), ("val", 3), ("test", 2)):
+        shade(other / split, count)
+    for scored, n in (("test", 4), ("val", 6)):
+        source = other_source(run.spec, str(other), None)
+        assert isinstance(source, FolderSource) and source.scored == scored
+        assert evaluate_run(run, source=source).scored[0].metrics.n == n
+        shutil.rmtree(other / scored)
+    with pytest.raises(UserError, match=r"has no test images.*name the folder of those"):
+        evaluate_run(run, source=other_source(run.spec, str(other), None))
+    whole = other_source(run.spec, str(other / "train"), None)
+    assert evaluate_run(run, source=whole).scored[0].metrics.n == 8
 
 
 def test_groups_of_a_folder_are_those_of_a_manifest(tmp_path: Path) -> None:
@@ -166,9 +217,8 @@ def test_settings_of_folders_have_no_meaning_elsewhere(setting: str, value: obje
         source_of(DataSpec(**{setting: value}))
 
 
-def test_faults_are_told_briefly_and_at_length() -> None:
+def test_faults_are_told_briefly() -> None:
     faults = {f"{n}.png": "torn" for n in range(5)}
-    assert format_faults(faults).splitlines()[4] == "4.png: torn"
 
     class Some:
         def __init__(self, faults):
@@ -177,3 +227,38 @@ def test_faults_are_told_briefly_and_at_length() -> None:
     assert tell_faults(Some({})) == ()
     (told,) = tell_faults(Some(faults))
     assert told.startswith("5 pictures are left out") and "0.png, 1.png, 2.png and 2 more" in told
+
+
+def test_what_was_passed_over_is_told_before_training(tmp_path: Path) -> None:
+    root = shade(tmp_path / "shades", 6)
+    source = FolderSource(root)
+    assert tell_passed_over(source) == ()
+    (root / "readme.md").touch()
+    (root / "bright/notes.txt").touch()
+    assert tell_passed_over(FolderSource(root)) == ()
+    for number in range(5):
+        shutil.copy(root / "dark/00.png", root / f"{number}\n.png")
+    (root / "none").mkdir()
+    (told,) = tell_passed_over(FolderSource(root))
+    assert told == (
+        '6 files and folders are passed over: outside of the classes ("0\\n.png", "1\\n.png", '
+        '"2\\n.png" and 2 more), without pictures (none/); `reslab data check` tells of each'
+    )
+    name, place = name_and_root(str(root))
+    assert told in resolve(reslab.recipe(data={"name": name, "root": place})).warnings
+
+
+def test_classes_without_training_pictures_are_told_before_training(tmp_path: Path) -> None:
+    root = shade(tmp_path / "shades", 4)
+    shade(root / "train", 4)
+    for label in ("bright", "dark"):
+        shutil.move(root / label, root / "test" / label)
+    shutil.copytree(root / "test/dark", root / "test/black")
+    for path in (root / "train/dark").iterdir():
+        path.write_bytes(b"torn")
+    name, place = name_and_root(str(root))
+    warnings = resolve(
+        reslab.recipe(data={"name": name, "root": place, "validation": 0, "image_size": 16})
+    ).warnings
+    assert any("2 classes have no training images" in text for text in warnings)
+    assert any("black, dark" in text for text in warnings)

@@ -229,13 +229,35 @@ DATASETS: tuple[DataCard, ...] = (
 )
 
 
+def find_place(place: str | Path) -> Path | None:
+    """The folder or file that a path names, ``~`` being a home; None: there is none.
+
+    Raises:
+        UserError: where that cannot be found out.
+    """
+    try:
+        found = Path(place).expanduser()
+        return found if found.exists() else None
+    except RuntimeError as error:
+        raise UserError(
+            f"{place} cannot be found", received="~ with no such user", remedy="check the path"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"{place} cannot be found",
+            received=(error.strerror or str(error)).lower(),
+            remedy="check the path",
+        ) from error
+
+
 def label_of(place: Path) -> str:
     """What runs on a folder or manifest of pictures are called by.
 
     >>> label_of(Path("/data/My pets/"))
     'My-pets'
     """
-    own = place.expanduser().resolve()
+    # Unlike Path.resolve it bears a link to itself.
+    own = Path(os.path.realpath(place))
     name = own.stem if own.suffix.lower() in MANIFESTS else own.name
     return re.sub(r"[^\w.]+", "-", name).strip("-") or "pictures"
 
@@ -248,15 +270,15 @@ def name_and_root(data: str, root: str | None = None) -> tuple[str, str | None]:
         root: the folder that holds a named one's files.
 
     Raises:
-        UserError: where a folder is given twice.
+        UserError: where a folder is given twice, or its path cannot be followed.
 
     >>> name_and_root("mnist"), name_and_root("./pets")
     (('mnist', None), ('folder:pets', './pets'))
     """
     if data in {card.name for card in DATASETS} or data.startswith(FOLDER_PREFIX):
         return data, root
-    place = Path(data).expanduser()
-    if not (place.exists() or "/" in data or os.sep in data):
+    place = find_place(data)
+    if place is None and not ("/" in data or os.sep in data):
         return data, root
     if root is not None:
         raise UserError(
@@ -264,4 +286,4 @@ def name_and_root(data: str, root: str | None = None) -> tuple[str, str | None]:
             received=f"--root {root} as well",
             remedy="leave --root out",
         )
-    return f"{FOLDER_PREFIX}{label_of(place)}", data
+    return f"{FOLDER_PREFIX}{label_of(place or Path(data))}", data

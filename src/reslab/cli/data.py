@@ -7,10 +7,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from reslab.catalog.datasets import DATASETS, name_and_root
+from reslab.catalog.datasets import DATASETS, Background
 from reslab.cli.arguments import Json, Root, whole_number
+from reslab.cli.asked import Asked
 from reslab.cli.data_check import check
-from reslab.cli.output import print_json, print_line, print_table
+from reslab.cli.output import print_json, print_line, print_table, warn
 from reslab.errors import UserError
 
 app = App(
@@ -76,20 +77,44 @@ def preview(
             negative="", show_default=False, help="show images as the recipe fast augments them"
         ),
     ] = False,
+    fit: Annotated[
+        str | None, Parameter(help="how a picture becomes square: crop, pad or squash")
+    ] = None,
+    background: Annotated[
+        Background | None, Parameter(help="what transparent pixels are laid on")
+    ] = None,
+    image_size: Annotated[
+        str | None, Parameter(help="side of the images in pixels, of a folder or manifest")
+    ] = None,
+    exclude: Annotated[
+        str | None,
+        Parameter(help="pictures to leave out, as `reslab data check --fix-list` lists them"),
+    ] = None,
     seed: Annotated[str, Parameter(help="which images are drawn")] = "0",
     json: Json = False,
 ) -> None:
-    """Draw some training images with their classes."""
+    """Draw some training images with their classes, as a training with these options sees them."""
     if out.suffix.lower() != ".png":
         raise UserError(
             "--out names no PNG", expected="a name that ends in .png", received=str(out)
         )
     number = whole_number(seed, "--seed", least=0)
+    changes = {"background": background, "image_size": image_size}
+    asked = Asked(
+        data=name,
+        root=root,
+        fit=fit,
+        exclude=exclude,
+        seed=str(number),
+        set_=tuple(f"data.{key}={value}" for key, value in changes.items() if value is not None),
+    )
+    spec = asked.spec()
     from reslab.workbench.preview import draw_preview
 
-    data, place = name_and_root(name, root)
-    draw_preview(data, place, out, count=SHOWN, augmented=augmented, seed=number)
+    drawn = draw_preview(spec, out, count=SHOWN, augmented=augmented)
+    for text in drawn.warnings:
+        warn(text)
     if json:
-        print_json({"out": str(out), "data": name, "images": SHOWN, "augmented": augmented})
+        print_json({"out": str(out), "data": name, "images": drawn.images, "augmented": augmented})
     else:
         print_line(str(out))

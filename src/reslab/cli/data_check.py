@@ -11,6 +11,7 @@ from reslab.catalog.datasets import Background
 from reslab.cli.arguments import Json
 from reslab.cli.output import print_json, print_line, tell
 from reslab.errors import UserError
+from reslab.wording import one_line, shown
 from reslab.writing import check_parent, write_atomically
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ def check(
         check_parent(fix_list, "--fix-list")
     from reslab.data.check import check_pictures
     from reslab.data.folder import FileSettings, open_folder
-    from reslab.data.listing import read_exclusions
+    from reslab.data.path_lists import format_reasons, read_paths
     from reslab.engine.machine import inspect_machine
 
-    excluded = () if exclude is None else read_exclusions(exclude)
+    excluded = () if exclude is None else read_paths(exclude)
     source = open_folder(place, FileSettings(exclude=excluded, test=0.0))
     if excluded:
         source.listing.check_excluded(excluded)
@@ -66,8 +67,7 @@ def check(
     )
     leave_out = checked.to_leave_out()
     if fix_list is not None:
-        lines = [f"# {kind}\n{file}\n" for file, kind in leave_out.items()]
-        write_atomically(fix_list, "".join(lines).encode())
+        write_atomically(fix_list, format_reasons(leave_out).encode())
     if json:
         print_json(_document(place, checked, source.card.image_size))
     else:
@@ -111,9 +111,9 @@ def _print(finding: Finding) -> None:
     count, kind = len(finding.files), finding.kind
     more = f" and {count - _SHOWN:,} more" if count > _SHOWN else ""
     print_line(f"{kind.severity}: {kind.what}: {count:,} ({kind.name})")
-    print_line(f"  {', '.join(finding.files[:_SHOWN])}{more}")
+    print_line(f"  {', '.join(map(shown, finding.files[:_SHOWN]))}{more}")
     if finding.told:
-        print_line(f"  {finding.told}")
+        print_line(f"  {one_line(finding.told)}")
     print_line(f"  {kind.remedy}")
 
 

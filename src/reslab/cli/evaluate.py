@@ -29,6 +29,14 @@ app = App(
     help_epilogue="Example: reslab evaluate runs/digits-resnet14-20260101-120000 --use last",
 )
 
+# What of another data set is scored.
+_PARTS = {
+    "test": "its images for the test",
+    "val": "its images for validation",
+    "fold": "its fold",
+    "all": "all its images",
+}
+
 
 @app.default
 def evaluate(
@@ -69,10 +77,15 @@ def evaluate(
     # Before the test split is opened, so that a damaged one costs no opening.
     found = calibration_for(loaded.folder, use)
     source = None
+    other: dict[str, str] = {}
     if data is not None:
+        from reslab.data.folder import FolderSource
         from reslab.workbench.sources import other_source
 
         source = other_source(loaded.spec, data, root)
+        other = {"data": source.card.name, "part": chosen}
+        if chosen == "test" and isinstance(source, FolderSource):
+            other["part"] = source.scored
     # Of a run that was stopped before it was scored, this is it, by the reference alone.
     is_missing = data is None and chosen == own and own not in loaded.metrics
     own_flip = loaded.spec.evaluation.flip
@@ -104,6 +117,7 @@ def evaluate(
     document: dict[str, Any] = {
         "run": str(loaded.path),
         "split": chosen,
+        **other,
         "weights": use,
         "engine": result.scored[0].engine,
         "flip": own_flip if flip is None else flip,
@@ -115,6 +129,8 @@ def evaluate(
         return
     by = "" if document["engine"] == REFERENCE else f", engine {document['engine']}"
     by += ", averaged over mirror images" if document["flip"] else ""
+    if other:
+        print_line(f"scored on {other['data']}, {_PARTS[other['part']]}")
     print_line(f"{chosen} accuracy {accuracy(document)}, {use} weights{by}")
     print_line(
         f"macro-F1 {document['macro_f1']:.4f}, top-5 {percent(document['top5'])}, loss "

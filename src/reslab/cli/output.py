@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reslab.runs.folder import HISTORY
-from reslab.wording import resume_command
+from reslab.wording import one_line, resume_command
 
 if TYPE_CHECKING:
     from reslab.workbench.stored import StoredRun
@@ -35,7 +35,7 @@ def tell(text: str) -> None:
 
 def warn(text: str) -> None:
     """A warning on standard error."""
-    sys.stderr.write(f"reslab: warning: {text}\n")
+    sys.stderr.write(f"reslab: warning: {one_line(text)}\n")
 
 
 def warn_of_end(run: StoredRun) -> None:

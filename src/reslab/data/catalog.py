@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reslab.catalog.datasets import DATASETS, FOLDER_PREFIX, DataCard
+from reslab.catalog.datasets import DATASETS, FOLDER_PREFIX, DataCard, find_place
 from reslab.catalog.names import find
 from reslab.data.cifar import CifarSource
 from reslab.data.digits import DigitsSource
@@ -76,10 +76,10 @@ def open_source(
         return BUNDLED[card.kind](card)
     if root is None:
         return READERS[card.kind](card, None)
-    place = Path(root).expanduser()
-    if not place.exists():
+    place = find_place(root)
+    if place is None:
         raise UserError(
-            f"--root {place} does not exist",
+            f"--root {root} does not exist",
             remedy=f"give the folder that holds the {card.name} files",
         )
     if not place.is_dir() and card.kind not in _TAKE_ARCHIVE:

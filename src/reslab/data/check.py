@@ -143,6 +143,7 @@ def _of_passed(listing: Listing) -> Iterator[Finding]:
     for reason, name in (
         ("hidden", "hidden"),
         ("outside", "outside"),
+        ("unlabelled", "unlabelled"),
         ("empty", "empty_class"),
         ("unreadable", "unreadable_folder"),
         ("loop", "loop"),

@@ -86,6 +86,14 @@ KINDS: tuple[Kind, ...] = (
         remedy="move them into the folder of a class, or away",
     ),
     Kind(
+        name="unlabelled",
+        severity="warning",
+        what="folders of splits with nothing that tells the classes of their pictures, which are "
+        "not looked at",
+        remedy="sort their pictures into folders of classes, as torchvision wants them, or name a "
+        "manifest; for ImageNet's val put LOC_val_solution.csv beside it",
+    ),
+    Kind(
         name="unreadable_folder",
         severity="error",
         what="folders that may not be read",
@@ -94,7 +102,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         name="loop",
         severity="warning",
-        what="links to a folder that they lie in, which are not followed",
+        what="links to themselves or a folder that they lie in, which are not followed",
         remedy="delete them",
     ),
     # A file.

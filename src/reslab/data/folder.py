@@ -6,10 +6,12 @@ Shape suffixes: ``N`` images.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +23,21 @@ from reslab.catalog.datasets import (
     Background,
     DataCard,
     FitPolicy,
+    find_place,
     label_of,
 )
 from reslab.data.ingest import ingest
 from reslab.data.listing import Listed, Listing, list_folder
 from reslab.data.manifest import read_manifest
 from reslab.data.pace import Pace
+from reslab.data.parts import Parts, divide, take_out
 from reslab.data.preprocess import FORMATS, Fit
 from reslab.data.source import Images
-from reslab.data.split import number_groups, split_off
+from reslab.data.split import number_groups
 from reslab.data.stores import Files
 from reslab.engine.machine import inspect_machine
 from reslab.errors import UserError
+from reslab.wording import shown
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,10 +60,12 @@ class FileSettings:
         background: likewise.
         image_size: side of the images in pixels; None: by the size of the pictures.
         channels: of the images; None: grey where all pictures are.
-        test: share that is split off for the test where no pictures are for it; 1: all of them.
+        test: share that is split off for the test where no pictures are for it; 1: nothing is
+            trained on, and tested is what is for validation, or else all.
         split_seed: of that split.
         classes: in the order of the labels; None: those that there are.
         exclude: paths that are left out.
+        tested: paths that were drawn for the test before, and so are it again; None: none were.
         room: bytes that the cache of decoded pictures may take.
     """
 
@@ -70,6 +77,7 @@ class FileSettings:
     split_seed: int = 0
     classes: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
+    tested: tuple[str, ...] | None = None
     room: int = 20 * 2**30
 
 
@@ -115,6 +123,12 @@ class FolderSource:
             UserError: where none of them can be, or the cache cannot be written to.
         """
         files = self.parts[0]
+        if not files:
+            raise UserError(
+                f"{self.listing.origin} has no pictures for training",
+                received=f"{len(self.parts[1]):,} for the test alone",
+                remedy="add a folder train with the same classes, or set data.test below 1",
+            )
         images, rows_N = self._load(files)
         splits = [files[row].split for row in rows_N]
         groups = [files[row].group for row in rows_N]
@@ -126,10 +140,18 @@ class FolderSource:
 
     def load_test(self) -> Images:
         """The pictures for the test, as ``load_train`` those for training."""
+        tested = self._settings.tested
+        if not self.parts[1] and tested:
+            raise UserError(
+                f"{self.listing.origin} has none of the pictures that were drawn for the test",
+                expected=f"{len(tested):,} such as {shown(tested[0])}",
+                remedy="give the folder that has them with --root",
+            )
         if not self.parts[1]:
             raise UserError(
                 f"{self.listing.origin} has no test images",
-                remedy="add a folder test with the same classes, or evaluate --split val",
+                remedy="add a folder test with the same classes, name the folder of those that are "
+                "to be scored, or evaluate --split val",
             )
         return self._load(self.parts[1])[0]
 
@@ -143,31 +165,31 @@ class FolderSource:
             channels = channels or (1 if all(grey for *_, grey in shapes) else 3)
         return Fit(channels=channels, size=size, policy=asked.fit, background=asked.background)
 
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Paths of the pictures that were drawn for the test; none where the data set has one."""
+        return tuple(file.path for file in self.parts[1] if file.split != "test")
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Those of ``FileSettings.tested`` that are no longer there."""
+        there = {file.path for file in self.parts[1]}
+        return tuple(path for path in self._settings.tested or () if path not in there)
+
+    @property
+    def scored(self) -> Literal["test", "val", "all"]:
+        """What is tested where nothing is trained on: see ``FileSettings.test``."""
+        if self.listing.of("test"):
+            return "test"
+        return "val" if self.listing.of("val") else "all"
+
     @cached_property
-    def parts(self) -> tuple[tuple[Listed, ...], tuple[Listed, ...]]:
+    def parts(self) -> Parts:
         """Pictures for training and validation, and for the test."""
-        test = self.listing.of("test")
-        pool = tuple(file for file in self.listing.files if file.split != "test")
-        if test or not self._settings.test:
-            return pool, test
-        # What is for validation stays so.
-        drawable = [row for row, file in enumerate(pool) if file.split != "val"]
-        if self._settings.test >= 1:
-            return (), pool
-        drawn = set(
-            np.array(drawable)[
-                split_off(
-                    self._labels([pool[row] for row in drawable]),
-                    self._settings.test,
-                    seed=self._settings.split_seed,
-                    groups=[pool[row].group for row in drawable],
-                )
-            ].tolist()
-        )
-        return (
-            tuple(file for row, file in enumerate(pool) if row not in drawn),
-            tuple(file for row, file in enumerate(pool) if row in drawn),
-        )
+        asked = self._settings
+        if asked.tested is not None:
+            return take_out(self.listing.files, asked.tested)
+        return divide(self.listing, asked.test, seed=asked.split_seed)
 
     def _labels(self, files: Sequence[Listed]) -> npt.NDArray[np.int64]:
         numbers = {name: number for number, name in enumerate(self._classes)}
@@ -205,9 +227,10 @@ def open_folder(place: Path, settings: FileSettings | None = None) -> FolderSour
     Raises:
         UserError: where there is neither.
     """
-    place = place.expanduser()
-    if not place.exists():
+    found = find_place(place)
+    if found is None:
         raise UserError(f"there is no folder or manifest {place}", remedy="check the path")
+    place = found
     if place.is_file() and place.suffix.lower() not in MANIFESTS:
         raise UserError(
             f"{place} is no manifest",
@@ -220,6 +243,14 @@ def open_folder(place: Path, settings: FileSettings | None = None) -> FolderSour
 def _check_classes(listing: Listing, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
     """The classes in the order of their labels."""
     found = listing.classes
+    # As Python reads bytes of a name that are no UTF-8, which no text file can hold.
+    odd = [name for name in found if re.search("[\ud800-\udfff]", name)]
+    if odd:
+        raise UserError(
+            f"a class of {listing.origin} has a name that is no UTF-8",
+            received=shown(odd[0]),
+            remedy="rename its folder",
+        )
     if wanted is not None:
         unknown = sorted(set(found) - set(wanted))
         if unknown:

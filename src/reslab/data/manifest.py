@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from reslab.data.listing import SPLIT_FOLDERS, Listed, Listing
+from reslab.data.layout import SPLIT_FOLDERS
+from reslab.data.listing import Listed, Listing
 from reslab.errors import UserError
+from reslab.wording import shown
 
 _COLUMNS = ("path", "label", "split", "group")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -91,8 +95,12 @@ def _check_groups(path: Path, files: Sequence[Listed]) -> None:
 
 def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Number and content of each line below the names of the columns."""
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
-    names = [str(name).strip().lower() for name in reader.fieldnames or ()]
+    # Strict, since a quote that is not closed would take in the lines after it.
+    reader = csv.DictReader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        names = [str(name).strip().lower() for name in reader.fieldnames or ()]
+    except csv.Error as error:
+        names = [str(error).lower()]
     if not {"path", "label"} <= set(names):
         raise UserError(
             f"the manifest {path} lacks columns",
@@ -102,13 +110,27 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, dict
             remedy="add the line, or name the columns so",
         )
     reader.fieldnames = names
-    for row in reader:
-        yield reader.line_num, "too many columns" if None in row else row
+    while True:
+        number = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            yield number, f"{error}, as after a quote that is not closed"
+            return
+        if row is None:
+            return
+        if None in row:
+            yield reader.line_num, "too many columns"
+        elif over := [name for name in _COLUMNS if "\n" in (row.get(name) or "")]:
+            yield number, f"{over[0]} goes over several lines, as after a quote that is not closed"
+        else:
+            yield reader.line_num, row
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Number and object of each line that is not empty."""
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Other ends of lines, such as U+2028, may stand in a JSON string.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -116,12 +138,23 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
         except json.JSONDecodeError as error:
             yield number, f"no JSON: {error.msg}"
             continue
+        except RecursionError:
+            yield number, "no JSON object that is read: nested too deeply"
+            continue
+        except ValueError:
+            yield number, "no JSON object that is read: a number of too many digits"
+            continue
         yield number, row if isinstance(row, dict) else "no JSON object"
 
 
 def _listed(row: Mapping[str, Any], lines: Mapping[str, int]) -> Listed | str:
     """The picture of a line, or what is wrong with it."""
     told = {name: _told(row.get(name)) for name in _COLUMNS}
+    for name, text in told.items():
+        if text is None:
+            return f"the {name} is neither text nor a number"
+        if not _is_name(text):
+            return f"the {name} holds what no name of a file may: {shown(text)}"
     if not told["path"] or not told["label"]:
         return f"no {'path' if not told['path'] else 'label'}"
     path = PurePosixPath(told["path"]).as_posix()
@@ -135,6 +168,20 @@ def _listed(row: Mapping[str, Any], lines: Mapping[str, int]) -> Listed | str:
     return Listed(path=path, label=told["label"], split=split, group=told["group"] or None)
 
 
-def _told(value: Any) -> str:
-    """A cell as text; numbers are names too."""
-    return "" if value is None else str(value).strip()
+def _told(value: Any) -> str | None:
+    """A cell as text; numbers are names too. None: it is neither."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value).strip()
+
+
+def _is_name(text: str) -> bool:
+    """Whether a file may be called so: JSON can write halves of characters, and NUL."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False

@@ -32,10 +32,11 @@ TRACKING = "tracking.json"
 # Of a run with groups, their numbers as they were read; of one whose head sees some features
 # only, which; of a cross-validation, what was asked for.
 GROUPS = "groups.txt"
-# Of one on pictures of one's own: those that could not be decoded, with the reasons, and the list
-# of those that were to be left out.
+# Of one on pictures of one's own: those that could not be decoded, with the reasons, those that
+# were to be left out, and those that were drawn for the test.
 LEFT_OUT = "left_out.txt"
 EXCLUDED = "excluded.txt"
+TESTED = "tested.txt"
 FEATURES = "features.json"
 FOLDS = "folds.yaml"
 

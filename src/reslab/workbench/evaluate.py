@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from reslab.catalog.datasets import FOLDER_PREFIX
+from reslab.data.folder import FolderSource
 from reslab.data.source import DataSource, Images
 from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.calibration import to_probabilities
@@ -20,7 +20,7 @@ from reslab.evaluation.metrics import Metrics, compute_metrics
 from reslab.inference.catalog import INT8, REFERENCE
 from reslab.inference.session import Session
 from reslab.runs.environment import describe_environment, differences
-from reslab.runs.folder import ENVIRONMENT, OPENINGS
+from reslab.runs.folder import ENVIRONMENT, OPENINGS, TESTED
 from reslab.workbench.resolve import split_again
 from reslab.workbench.run import Run, Use
 from reslab.workbench.sources import load_published, source_again, tell_faults
@@ -167,14 +167,19 @@ def _foreign(run: Run) -> list[str]:
 
 
 def _doubt_drawn_test(run: Run, source: DataSource | None) -> list[str]:
-    """That a test which was drawn from a folder may no longer be the one that was.
+    """That a test which was drawn from a folder is no longer the one that was, or may not be.
 
     Args:
         run: the run.
         source: its own data set, opened again; None: it is another, or that of the training itself.
     """
-    if source is None or not run.spec.data.name.startswith(FOLDER_PREFIX):
+    if not isinstance(source, FolderSource) or not source.drawn:
         return []
+    if run.folder.has(TESTED):
+        count = len(source.gone)
+        whole = count + len(source.drawn)
+        return [f"{count:,} of the {whole:,} test images of the run are gone"] if count else []
+    # Of a run that is older than these lists.
     published = load_published(source, run.spec.data, run.folder)
     if published.fingerprint() == run.spec.facts.fingerprint:
         return []

@@ -11,7 +11,7 @@ from reslab.models.weights import weights_to_bytes
 from reslab.runs.folder import HISTORY, LOG, RunFolder
 from reslab.runs.history import EpochRecord, format_history
 from reslab.training.observers import Forecast, NullObserver, StepRecord, describe_forecast
-from reslab.wording import loss_text
+from reslab.wording import loss_text, one_line
 from reslab.writing import write_atomically
 
 LOG_EVERY = 100
@@ -32,7 +32,7 @@ class Recorder(NullObserver):
 
     def log(self, line: str) -> None:
         """Append a line to log.txt, with the time of day."""
-        self.folder.append_line(LOG, f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}")
+        self.folder.append_line(LOG, f"{datetime.now():%Y-%m-%d %H:%M:%S} {one_line(line)}")
 
     def on_forecast(self, forecast: Forecast) -> None:
         """Log what training will take."""

@@ -1,6 +1,6 @@
 """From what was asked to what will be done: the one place where ``auto`` is decided.
 
-The rules are in ``reslab.workbench.decide``.
+The rules are in ``reslab.workbench.decide`` and ``reslab.workbench.decide_data``.
 """
 
 from __future__ import annotations
@@ -30,15 +30,14 @@ from reslab.spec.text import Document, build, merge
 from reslab.workbench.decide import (
     choose_engine,
     decide_class_weights,
-    decide_data,
     decide_evaluation,
     decide_memory,
     decide_model,
     decide_training,
-    doubt_augmentation,
     doubt_balance,
 )
-from reslab.workbench.sources import load_published, source_of, tell_faults
+from reslab.workbench.decide_data import decide_data, doubt_augmentation, doubt_classes
+from reslab.workbench.sources import load_published, source_of, tell_faults, tell_passed_over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +154,9 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         faults=published.faults,
         choices=tuple(choices),
         warnings=(
+            *tell_passed_over(source),
             *tell_faults(published),
+            *doubt_classes(train.labels_N, card.classes),
             *doubt_augmentation(run.data.augment.model_dump(), card),
             *doubt_balance(run),
             *aloud,

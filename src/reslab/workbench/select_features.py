@@ -18,12 +18,15 @@ from reslab.models.weights import weights_to_bytes
 from reslab.runs.environment import describe_environment
 from reslab.runs.folder import (
     ENVIRONMENT,
+    EXCLUDED,
     FEATURES,
     GROUPS,
     HISTORY,
+    LEFT_OUT,
     METRICS,
     OPENINGS,
     SPEC,
+    TESTED,
     RunFolder,
 )
 from reslab.runs.new_folder import check_free
@@ -161,7 +164,7 @@ def _make(
     for use in ("best", "last"):
         write_atomically(folder.weights(use), content)
     folder.write_json(FEATURES, found)
-    for name in (GROUPS, OPENINGS):
+    for name in (EXCLUDED, GROUPS, LEFT_OUT, OPENINGS, TESTED):
         # Who chooses among such runs has looked at the test split as often as all of them.
         if run.folder.has(name):
             folder.write_text(name, run.folder.read_text(name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +10,30 @@ from reslab.catalog.datasets import FOLDER_PREFIX, name_and_root
 from reslab.data.catalog import find_card, open_source
 from reslab.data.folder import FileSettings, FolderSource
 from reslab.data.groups import read_groups
-from reslab.data.listing import read_exclusions
+from reslab.data.path_lists import read_paths
+from reslab.data.preprocess import SUFFIXES
 from reslab.data.source import DataSource, Images
 from reslab.errors import UserError
-from reslab.runs.folder import EXCLUDED, GROUPS, RunFolder
+from reslab.runs.folder import EXCLUDED, GROUPS, TESTED, RunFolder
 from reslab.spec.data import DataSpec
 from reslab.spec.resolved import ResolvedRun
+from reslab.wording import shown
 from reslab.workbench.stored import StoredRun
 
 # Settings of folders and manifests alone.
 _OF_FOLDERS = ("image_size", "test", "exclude", "cache_size")
+
+# What is told before training of what a listing passed over, by the reason.
+_TOLD = {
+    "outside": "outside of the classes",
+    "unlabelled": "with nothing that tells the classes of the pictures",
+    "empty": "without pictures",
+    "unreadable": "that may not be read",
+    "loop": "links that lead back",
+}
+
+# Names that a warning has room for.
+_NAMED = 3
 
 
 def source_of(data: DataSpec) -> DataSource:
@@ -47,16 +61,17 @@ def source_again(run: StoredRun, root: str | Path | None = None) -> DataSource:
     """The data set that a run was trained on, its pictures read for the same net.
 
     Args:
-        run: the run, which keeps its list of what is left out.
+        run: the run, which keeps its lists of what is left out and of what was drawn for the test.
         root: where the data set lies now; None: where the run found it.
 
     Raises:
         UserError: where it cannot be had.
     """
     data, facts = run.spec.data, run.spec.facts
-    kept = run.folder.path / EXCLUDED
+    kept, tested = run.folder.path / EXCLUDED, run.folder.path / TESTED
     files = replace(
         _files(data, kept if kept.exists() else data.exclude),
+        tested=read_paths(tested) if tested.exists() else None,
         image_size=facts.image_size,
         channels=facts.channels,
         classes=facts.classes,
@@ -72,7 +87,7 @@ def _files(data: DataSpec, exclude: str | Path | None) -> FileSettings:
         image_size=None if data.image_size == "auto" else data.image_size,
         test=data.test,
         split_seed=data.split_seed,
-        exclude=() if exclude is None else read_exclusions(exclude),
+        exclude=() if exclude is None else read_paths(exclude),
         room=data.cache_size,
     )
 
@@ -93,7 +108,7 @@ def _refuse_settings_of_folders(data: DataSpec) -> None:
 def other_source(spec: ResolvedRun, data: str, root: str | None) -> DataSource:
     """Another data set, to score a run on: named, or a folder or manifest of pictures.
 
-    Of pictures that are not split all are for the test.
+    Of pictures that are not split all are for the test, else those that are not for training.
 
     Args:
         spec: of the run, whose classes and images these are to be.
@@ -121,18 +136,36 @@ def tell_faults(images: Images) -> tuple[str, ...]:
     """What to say of pictures that are left out since they cannot be decoded."""
     if not images.faults:
         return ()
-    first = list(images.faults)[:3]
-    more = f" and {len(images.faults) - len(first):,} more" if len(images.faults) > 3 else ""
     plural = "picture is" if len(images.faults) == 1 else "pictures are"
     return (
         f"{len(images.faults):,} {plural} left out, since they cannot be decoded: "
-        f"{', '.join(first)}{more}; `reslab data check` tells of each",
+        f"{_some(list(images.faults))}; `reslab data check` tells of each",
     )
 
 
-def format_faults(faults: Mapping[str, str]) -> str:
-    """A line for each picture that is left out, with the reason."""
-    return "".join(f"{name}: {fault}\n" for name, fault in faults.items())
+def tell_passed_over(source: DataSource) -> tuple[str, ...]:
+    """What to say of files and folders that whoever made the folder may have meant to be in it."""
+    if not isinstance(source, FolderSource):
+        return ()
+    found: dict[str, list[str]] = {}
+    for item in source.listing.passed_over:
+        # A readme beside the classes is nobody's picture.
+        if item.reason in _TOLD and item.path.lower().endswith(("/", *SUFFIXES)):
+            found.setdefault(_TOLD[item.reason], []).append(item.path)
+    if not found:
+        return ()
+    count = sum(len(paths) for paths in found.values())
+    parts = [f"{what} ({_some(paths)})" for what, paths in found.items()]
+    plural = "file or folder is" if count == 1 else "files and folders are"
+    return (
+        f"{count:,} {plural} passed over: {', '.join(parts)}; `reslab data check` tells of each",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(shown(name) for name in names[:_NAMED]) + more
 
 
 def load_published(source: DataSource, data: DataSpec, folder: RunFolder | None = None) -> Images:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from reslab.data.folder import FolderSource
 from reslab.data.groups import format_groups
-from reslab.data.listing import format_exclusions, read_exclusions
+from reslab.data.path_lists import format_paths, format_reasons, read_paths
 from reslab.data.pixels import Pixels
 from reslab.data.source import DataSource
 from reslab.engine.runtime import Runtime
@@ -27,7 +28,15 @@ from reslab.models.resnet import ResNet
 from reslab.runs.checkpoint import Checkpoint, Checkpoints
 from reslab.runs.environment import describe_environment
 from reslab.runs.files import check_space, locked
-from reslab.runs.folder import ENVIRONMENT, EXCLUDED, GROUPS, LEFT_OUT, METRICS, RunFolder
+from reslab.runs.folder import (
+    ENVIRONMENT,
+    EXCLUDED,
+    GROUPS,
+    LEFT_OUT,
+    METRICS,
+    TESTED,
+    RunFolder,
+)
 from reslab.runs.new_folder import check_free, run_name
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
@@ -49,7 +58,6 @@ from reslab.workbench.resolve import (
     resolve,
 )
 from reslab.workbench.run import Run
-from reslab.workbench.sources import format_faults
 from reslab.workbench.stopping import raise_on_signals, stop_on_signals
 
 # Pictures and page, rounded up.
@@ -108,9 +116,11 @@ def train(
         with locked(folder.path):
             folder.write_json(ENVIRONMENT, describe_environment())
             if run.data.exclude is not None:
-                folder.write_text(EXCLUDED, format_exclusions(read_exclusions(run.data.exclude)))
+                folder.write_text(EXCLUDED, format_paths(read_paths(run.data.exclude)))
+            if isinstance(prepared.source, FolderSource) and prepared.source.drawn:
+                folder.write_text(TESTED, format_paths(prepared.source.drawn))
             if prepared.faults:
-                folder.write_text(LEFT_OUT, format_faults(prepared.faults))
+                folder.write_text(LEFT_OUT, format_reasons(prepared.faults))
             if prepared.groups_N is not None:
                 folder.write_text(GROUPS, format_groups(prepared.groups_N))
             recorder = Recorder(folder)

@@ -1,0 +1,70 @@
+"""The rules of the data one by one; what all come to together is in test_resolve."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reslab.catalog.datasets import DATASETS
+from reslab.errors import UserError
+from reslab.spec.data import AugmentSpec, DataSpec
+from reslab.workbench.decide_data import decide_data, doubt_augmentation, doubt_classes
+
+CARDS = {card.name: card for card in DATASETS}
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "validation"),
+    [("cifar10", 50_000, 5000), ("cifar10", 49_999, 5000), ("digits", 1437, 144)],
+)
+def test_validation_is_a_tenth_or_the_papers_5000(name: str, images: int, validation: int) -> None:
+    decided = decide_data(DataSpec(), CARDS[name], images)
+    assert decided["validation"] == validation
+    assert decided["name"] == name
+
+
+def test_augmentation_in_pixels_follows_the_image() -> None:
+    assert decide_data(DataSpec(), CARDS["cifar10"], 100)["augment"] == {
+        "pad": 2,
+        "crop": 32,
+        "flip": True,
+        "resized": 1.0,
+    }
+    asked = DataSpec(augment=AugmentSpec(pad=4, crop=30, flip=False))
+    assert decide_data(asked, CARDS["cifar10"], 100)["augment"] == {
+        "pad": 4,
+        "crop": 30,
+        "flip": False,
+        "resized": 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("augment", "text"),
+    [
+        (AugmentSpec(pad=1, crop=35), r"crop is larger than the padded image: expected at most 32"),
+        (AugmentSpec(cutout=33), r"cutout hides whole images: expected at most 32"),
+    ],
+)
+def test_augmentation_that_cannot_be_is_refused(augment: AugmentSpec, text: str) -> None:
+    with pytest.raises(UserError, match=text):
+        decide_data(DataSpec(augment=augment), CARDS["cifar10"], 100)
+
+
+def test_augmentation_that_changes_what_images_mean_is_doubted() -> None:
+    both = {"flip": True, "trivial": True}
+    assert doubt_augmentation(both, CARDS["cifar10"]) == []
+    told = doubt_augmentation(both, CARDS["digits"])
+    assert [text.split()[0] for text in told] == ["data.augment.flip", "data.augment.trivial"]
+    assert all("which changes what those of digits mean" in text for text in told)
+    assert doubt_augmentation({"flip": False, "trivial": False}, CARDS["digits"]) == []
+
+
+def test_classes_that_nothing_teaches_are_told() -> None:
+    labels_N = np.array([0, 0, 2])
+    assert doubt_classes(labels_N, ("cat", "bird", "dog"))[0].startswith(
+        "1 class has no training images, and will never be predicted: bird;"
+    )
+    (told,) = doubt_classes(labels_N, tuple("abcdefg"))
+    assert told.startswith("5 classes have no training images") and "b, d, e and 2 more" in told
+    assert doubt_classes(labels_N[:2], ("cat",)) == []
