@@ -214,6 +214,22 @@ def test_a_picture_is_turned_as_its_exif_says(orientation, tmp_path):
     assert np.array_equal(out[0], TURNED[orientation](pixels))
 
 
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("kind", ["exif", "xmp"])
+@pytest.mark.parametrize("orientation", TURNED)
+def test_a_jpeg_is_turned_as_its_exif_or_xmp_says(orientation, kind, tmp_path):
+    image = Image.fromarray(bytes_of(16, 16, 3)).resize((48, 48), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    told = {"exif": exif} if kind == "exif" else {"xmp": XMP % orientation}
+    upright = decode_image(save(tmp_path, image, "a.jpg"), Fit(channels=3, size=48))
+    out = decode_image(save(tmp_path, image, "b.jpg", **told), Fit(channels=3, size=48))
+    expected = [TURNED[orientation](channel) for channel in upright]
+    assert np.array_equal(out, np.stack(expected))
+
+
 def test_an_oblong_picture_is_turned_before_it_is_cut(tmp_path):
     image = solid(RED, (60, 20))
     image.paste(GREEN, (20, 0, 40, 20))
