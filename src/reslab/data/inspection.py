@@ -22,7 +22,7 @@ from reslab.data.preprocess import (
     decode_shown,
     read_file,
 )
-from reslab.data.shown import opacity_of, orientation_of
+from reslab.data.shown import is_grey, opacity_of, orientation_of
 from reslab.errors import UserError
 
 # Names that go with each format.
@@ -112,7 +112,7 @@ def _inspect(content: bytes, suffix: str, background: Background) -> Inspected:
         shown_HWC = np.ascontiguousarray(
             decode_shown(image, content, channels=3, background=background)
         )
-        is_grey = image.mode in {"1", "L", "LA"} or image.mode.startswith("I")
+        without_colours = is_grey(image)
         opacity = (255, 255) if image.format in JPEGS else opacity_of(image)
     small_SS = _shrink(shown_HWC)
     contrast = _contrast(shown_HWC, small_SS)
@@ -130,7 +130,7 @@ def _inspect(content: bytes, suffix: str, background: Background) -> Inspected:
     return Inspected(
         kinds=tuple(kinds),
         size=(width, height),
-        is_grey=is_grey,
+        is_grey=without_colours,
         digest=digest.digest(),
         small=small_SS,
     )

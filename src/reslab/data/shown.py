@@ -17,6 +17,11 @@ from reslab.catalog.datasets import Background
 _BAND = 2**20
 
 
+def is_grey(image: Image.Image) -> bool:
+    """Whether it is stored without colours."""
+    return image.mode in {"1", "L", "LA"} or image.mode.startswith("I")
+
+
 def orientation_of(image: Image.Image) -> int:
     """How a picture lies, by its EXIF or XMP: 1 (upright) to 8; 1 where they cannot be read."""
     try:
