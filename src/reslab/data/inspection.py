@@ -21,6 +21,7 @@ from reslab.data.preprocess import (
     SUFFIXES,
     decode_shown,
     read_file,
+    room_to_decode,
 )
 from reslab.data.shown import is_grey, opacity_of, orientation_of
 from reslab.errors import UserError
@@ -106,14 +107,20 @@ def _inspect(content: bytes, suffix: str, background: Background) -> Inspected:
         # Checksums, which decoding alone passes over.
         image.verify()
     # Anew, since an image that was verified cannot be decoded any more.
-    with Image.open(BytesIO(content), formats=FORMATS) as image:
-        kinds = _of_storage(image, suffix)
-        kinds += _of_damage(image, content)
-        shown_HWC = np.ascontiguousarray(
-            decode_shown(image, content, channels=3, background=background)
-        )
-        without_colours = is_grey(image)
-        opacity = (255, 255) if image.format in JPEGS else opacity_of(image)
+    with Image.open(BytesIO(content), formats=FORMATS) as image, room_to_decode(image):
+        return _inspect_pixels(image, content, suffix, background)
+
+
+def _inspect_pixels(
+    image: Image.Image, content: bytes, suffix: str, background: Background
+) -> Inspected:
+    kinds = _of_storage(image, suffix)
+    kinds += _of_damage(image, content)
+    # In one piece even where it is turned.
+    shown_HWC = np.ascontiguousarray(
+        decode_shown(image, content, channels=3, background=background)
+    )
+    opacity = opacity_of(image)
     small_SS = _shrink(shown_HWC)
     contrast = _contrast(shown_HWC, small_SS)
     if opacity[0] < 255:
@@ -130,7 +137,7 @@ def _inspect(content: bytes, suffix: str, background: Background) -> Inspected:
     return Inspected(
         kinds=tuple(kinds),
         size=(width, height),
-        is_grey=without_colours,
+        is_grey=is_grey(image),
         digest=digest.digest(),
         small=small_SS,
     )

@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 import warnings
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from torch.nn import functional as F
 
 from reslab.catalog.datasets import Background, FitPolicy
+from reslab.data.room import Room
 from reslab.data.shown import flat_pixels, orientation_of, turn
 from reslab.errors import UserError
 
@@ -33,6 +35,13 @@ MAX_BYTES = 4 * MAX_PIXELS
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves so many pixels for each one
 # of the result, in rows and in columns, so that scaling still has enough to average over.
 _SPARE = 2
+
+# Pictures from so many pixels on are made smaller in the same way, whatever their format.
+_LARGE = 16_000_000
+
+# Pixels that all threads decode at once are at most as many as a single picture may have.
+_UNIT = 1_000_000
+_ROOM = Room(MAX_PIXELS // _UNIT)
 
 # Grey levels of the backgrounds, as Pillow has their names.
 _LEVELS: dict[Background, int] = {"black": 0, "grey": 128, "white": 255}
@@ -89,14 +98,15 @@ def decode_image(path: Path, fit: Fit) -> npt.NDArray[np.uint8]:
                     received=f"{image.width} x {image.height}",
                     remedy="scale it down",
                 )
-            pixels_HWC = decode_shown(
-                image,
-                content,
-                channels=fit.channels,
-                background=fit.background,
-                needed=fit.size,
-            )
-            return square(pixels_HWC, fit)
+            with room_to_decode(image, needed=fit.size):
+                pixels_HWC = decode_shown(
+                    image,
+                    content,
+                    channels=fit.channels,
+                    background=fit.background,
+                    needed=fit.size,
+                )
+                return square(pixels_HWC, fit)
     except FileNotFoundError as error:
         raise UserError(f"there is no image {path}", remedy="check the path") from error
     except PermissionError as error:
@@ -162,16 +172,38 @@ def decode_shown(
         content: of the file.
         channels: 1 for grey, 3 for RGB.
         background: what transparent pixels are laid on.
-        needed: rows and columns that are of use: a JPEG of many more is decoded smaller.
+        needed: rows and columns that are of use: a JPEG of many more is decoded smaller, and any
+            other large picture made smaller before it is turned to grey or RGB as a whole.
     """
     orientation = orientation_of(image)
     factor = _spare_factor(image.size, needed)
     pixels_HWC = None
     if image.format in JPEGS:
         pixels_HWC = _decode_jpeg(image, content, channels, factor)
+        if pixels_HWC is None and factor > 1:
+            image.draft(None, (image.width // factor, image.height // factor))
+        factor = 1
+    elif image.width * image.height < _LARGE:
+        factor = 1
     if pixels_HWC is None:
-        pixels_HWC = flat_pixels(image, channels, background)
+        pixels_HWC = flat_pixels(image, channels, background, factor=factor)
     return turn(pixels_HWC, orientation)
+
+
+def room_to_decode(
+    image: Image.Image, *, needed: int | None = None
+) -> AbstractContextManager[None]:
+    """To be held while a picture is decoded, so that large ones wait for each other.
+
+    Args:
+        image: as it was opened.
+        needed: as of ``decode_shown``.
+    """
+    pixels = image.width * image.height
+    # Of a progressive JPEG all coefficients are held, however small it is decoded.
+    if image.format in JPEGS and "progressive" not in image.info:
+        pixels //= _spare_factor(image.size, needed) ** 2
+    return _ROOM.take(pixels // _UNIT)
 
 
 def _spare_factor(size: tuple[int, int], needed: int | None) -> int:
