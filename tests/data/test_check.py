@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +50,26 @@ def test_no_good_picture_is_accused(messy: Messy, checked: Checked) -> None:
     assert len(messy.good) >= 72
     assert {file.path for file in list_folder(messy.root).files} >= messy.good
     assert accused & messy.good == set()
+
+
+def test_near_copies_in_a_folder_without_splits(tmp_path: Path) -> None:
+    messy = Messy(tmp_path)
+    for label in ("church", "flower"):
+        for number in range(4):
+            messy.save(f"{label}/{number}.png", messy.picture(label))
+    messy.save("church/near.png", one := messy.picture(), "near_duplicate")
+    messy.save("flower/near.jpg", one.crop((2, 2, 158, 158)), "near_duplicate", quality=70)
+    checked = check_pictures(list_folder(tmp_path), 128, workers=2)
+    assert found(checked) == messy.expected
+    # Both may be kept, as long as they stay on one side.
+    assert checked.to_leave_out() == {}
+
+
+def test_near_copies_within_a_split_are_no_trouble(tmp_path: Path) -> None:
+    messy = Messy(tmp_path)
+    for split in ("train", "test"):
+        for label in ("church", "flower"):
+            messy.save(f"{split}/{label}/a.png", messy.picture(label))
+            messy.save(f"{split}/{label}/b.png", one := messy.picture(label))
+            messy.save(f"{split}/{label}/near.jpg", one, quality=70)
+    assert found(check_pictures(list_folder(tmp_path), 128, workers=2)) == {}

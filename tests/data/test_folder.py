@@ -130,6 +130,34 @@ def test_size_and_channels_follow_the_pictures(
     assert (card.channels, card.image_size) == expected
 
 
+def test_one_picture_in_colours_is_enough(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets", 300, size=(8, 8), mode="L")
+    assert open_folder(root, FileSettings(test=0.0)).card.channels == 1
+    Image.new("RGB", (8, 8), "red").save(root / "dog/007.png")
+    assert open_folder(root, FileSettings(test=0.0)).card.channels == 3
+
+
+def test_what_is_tested_decides_neither_size_nor_channels(tmp_path: Path) -> None:
+    fill(tmp_path / "train", 3, size=(40, 30), mode="L")
+    fill(tmp_path / "test", 30, size=(200, 200))
+    card = open_folder(tmp_path).card
+    assert (card.channels, card.image_size) == (1, 30)
+
+
+def test_what_was_drawn_for_the_test_decides_neither(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets", 10, size=(40, 30), mode="L")
+    for file in open_folder(root).parts[1]:
+        Image.new("RGB", (200, 200), "red").save(root / file.path)
+    card = open_folder(root).card
+    assert (card.channels, card.image_size, card.test_images) == (1, 30, 4)
+
+
+def test_where_all_is_tested_that_decides(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets", 2, size=(40, 30), mode="L")
+    card = open_folder(root, FileSettings(test=1.0)).card
+    assert (card.channels, card.image_size) == (1, 30)
+
+
 def test_size_and_channels_as_asked(tmp_path: Path) -> None:
     card = open_folder(fill(tmp_path / "pets", 2), FileSettings(image_size=17, channels=1)).card
     assert (card.channels, card.image_size) == (1, 17)

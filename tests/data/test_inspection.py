@@ -65,6 +65,40 @@ def test_an_opaque_alpha_channel_is_not_transparent(tmp_path: Path) -> None:
     assert inspect_picture(save(tmp_path / "a.png", image)).kinds == ()
 
 
+def test_an_opaque_copy_is_equal(tmp_path: Path) -> None:
+    opaque = inspect_picture(save(tmp_path / "a.png", Image.fromarray(PIXELS).convert("RGBA")))
+    assert opaque.digest == inspect_picture(save(tmp_path / "b.png")).digest
+
+
+def test_pictures_of_the_same_colours_differ_by_their_opacity(tmp_path: Path) -> None:
+    found = []
+    for angle in (0, 90):
+        image = Image.new("RGB", (32, 32), "black")
+        image.putalpha(Image.linear_gradient("L").resize((32, 32)).rotate(angle))
+        found.append(inspect_picture(save(tmp_path / f"{angle}.png", image)))
+    assert found[0].digest != found[1].digest
+    assert not np.array_equal(found[0].small, found[1].small)
+    assert found[0].kinds == found[1].kinds == ("transparent",)
+
+
+def test_a_drawing_that_the_background_swallows_is_not_blank(tmp_path: Path) -> None:
+    image = Image.new("RGB", (32, 32), "black")
+    image.putalpha(Image.linear_gradient("L").resize((32, 32)))
+    found = inspect_picture(save(tmp_path / "a.png", image), background="black")
+    assert found.kinds == ("transparent", "vanishing")
+    nothing = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+    found = inspect_picture(save(tmp_path / "b.png", nothing), background="black")
+    assert found.kinds == ("transparent", "vanishing", "blank")
+
+
+def test_a_faint_picture_is_not_blank(tmp_path: Path) -> None:
+    pixels = np.full((64, 64, 3), 100, np.uint8)
+    pixels[5, 7, 2] = 101
+    assert inspect_picture(save(tmp_path / "a.png", Image.fromarray(pixels))).kinds == ()
+    pixels[5, 7, 2] = 100
+    assert inspect_picture(save(tmp_path / "b.png", Image.fromarray(pixels))).kinds == ("blank",)
+
+
 def test_a_jpeg_with_something_behind_it_is_whole(tmp_path: Path) -> None:
     path = save(tmp_path / "a.jpg", quality=90)
     path.write_bytes(path.read_bytes() + bytes(100))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from reslab.data import preprocess
 from reslab.data.preprocess import FORMATS, MAX_PIXELS, SUFFIXES, Fit, decode_image
+from reslab.data.room import Room
 from reslab.errors import UserError
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -193,6 +195,60 @@ def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(tmp_path):
     assert np.abs(difference).max() <= 4
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1"])
+def test_a_large_picture_is_made_smaller_and_looks_the_same(mode, tmp_path, monkeypatch):
+    rows, columns = np.mgrid[0:600, 0:800]
+    waves = 127 + 60 * np.sin(rows / 40) + 60 * np.cos(columns / 60)
+    image = Image.fromarray(waves.astype(np.uint8)).convert("RGB")
+    path = save(tmp_path, image.quantize(64) if mode == "P" else image.convert(mode))
+    fit = Fit(channels=1, size=50)
+    whole = decode_image(path, fit).astype(int)
+    monkeypatch.setattr(preprocess, "_LARGE", 1000)
+    assert np.abs(decode_image(path, fit) - whole).max() <= (20 if mode == "1" else 2)
+
+
+def test_a_large_jpeg_that_is_left_to_pillow_is_decoded_smaller_too(tmp_path, monkeypatch):
+    image = Image.fromarray(bytes_of(6, 8, 3)).resize((803, 601), Image.Resampling.BICUBIC)
+    path = save(tmp_path, image.convert("CMYK"), "a.jpg", quality=95)
+    sizes = []
+    flat_pixels = preprocess.flat_pixels
+
+    def noted(image, *given, **options):
+        sizes.append(image.size)
+        return flat_pixels(image, *given, **options)
+
+    monkeypatch.setattr(preprocess, "flat_pixels", noted)
+    out = decode_image(path, Fit(channels=3, size=70)).astype(int)
+    assert sizes == [(201, 151)]
+    monkeypatch.setattr(preprocess, "_SPARE", 100)
+    assert np.abs(out - decode_image(path, Fit(channels=3, size=70))).max() <= 12
+
+
+UNITS = {
+    "small.png": 0,
+    "large.png": 4,
+    "large.jpg": 0,
+    "progressive.jpg": 4,
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_large_pictures_wait_for_each_other(name, tmp_path, monkeypatch):
+    size = (2000, 2000) if name != "small.png" else (20, 20)
+    options = {"progressive": name.startswith("p")} if name.endswith("jpg") else {}
+    path = save(tmp_path, solid(RED, size), name, **options)
+    taken = []
+
+    class Noting(Room):
+        def take(self, units):
+            taken.append(units)
+            return super().take(units)
+
+    monkeypatch.setattr(preprocess, "_ROOM", Noting(100))
+    decode_image(path, Fit(channels=3, size=100))
+    assert taken == [UNITS[name]]
+
+
 TURNED = {
     1: lambda a: a,
     2: np.fliplr,
@@ -212,6 +268,22 @@ def test_a_picture_is_turned_as_its_exif_says(orientation, tmp_path):
     exif[0x0112] = orientation
     out = decode_image(save(tmp_path, Image.fromarray(pixels), exif=exif), Fit(channels=1, size=7))
     assert np.array_equal(out[0], TURNED[orientation](pixels))
+
+
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("kind", ["exif", "xmp"])
+@pytest.mark.parametrize("orientation", TURNED)
+def test_a_jpeg_is_turned_as_its_exif_or_xmp_says(orientation, kind, tmp_path):
+    image = Image.fromarray(bytes_of(16, 16, 3)).resize((48, 48), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    told = {"exif": exif} if kind == "exif" else {"xmp": XMP % orientation}
+    upright = decode_image(save(tmp_path, image, "a.jpg"), Fit(channels=3, size=48))
+    out = decode_image(save(tmp_path, image, "b.jpg", **told), Fit(channels=3, size=48))
+    expected = [TURNED[orientation](channel) for channel in upright]
+    assert np.array_equal(out, np.stack(expected))
 
 
 def test_an_oblong_picture_is_turned_before_it_is_cut(tmp_path):

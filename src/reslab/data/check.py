@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from reslab.catalog.datasets import Background
-from reslab.data.duplicates import equal_pictures, near_pairs
+from reslab.data.duplicates import equal_pictures, near_others
 from reslab.data.findings import KINDS, Finding, found
 from reslab.data.inspection import Inspected, inspect_picture
 from reslab.data.listing import Listed, Listing, SplitName
@@ -208,13 +208,19 @@ def _of_near_copies(files: Sequence[Listed], looked: Sequence[Inspected]) -> Ite
     rows = sorted(first.values())
     if not rows:
         return
-    pairs = near_pairs(np.stack([looked[row].small for row in rows]))
-    leaks: dict[str, None] = {}
-    near: dict[str, None] = {}
-    for one, other in ((files[rows[a]], files[rows[b]]) for a, b in pairs):
-        if one.split != other.split:
-            leaks |= dict.fromkeys((one.path, other.path))
-        elif one.split is None:
-            near |= dict.fromkeys((one.path, other.path))
-    yield from found("near_leak", list(leaks))
-    yield from found("near_duplicate", list(near))
+    splits = {split: number for number, split in enumerate(_KEPT_FIRST)}
+    apart_N, together_N = near_others(
+        np.stack([looked[row].small for row in rows]),
+        np.array([splits[files[row].split] for row in rows]),
+    )
+    near = [files[row] for row in rows]
+    leaks = [file.path for file, apart in zip(near, apart_N, strict=True) if apart]
+    yield from found("near_leak", leaks)
+    yield from found(
+        "near_duplicate",
+        [
+            file.path
+            for file, together in zip(near, together_N, strict=True)
+            if together and file.split is None
+        ],
+    )

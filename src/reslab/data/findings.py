@@ -190,7 +190,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         name="rotated",
         severity="note",
-        what="pictures that their EXIF tag turns or mirrors, which reslab does",
+        what="pictures that their EXIF or XMP turns or mirrors, which reslab does",
         remedy="nothing needs to be done; other programs may show them lying",
     ),
     Kind(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ from reslab.data.manifest import read_manifest
 from reslab.data.pace import Pace
 from reslab.data.parts import Parts, divide, take_out
 from reslab.data.preprocess import FORMATS, Fit
+from reslab.data.shown import is_grey
 from reslab.data.source import Images
 from reslab.data.split import number_groups
 from reslab.data.stores import Files
@@ -41,8 +43,11 @@ from reslab.wording import shown
 
 _LOG = logging.getLogger(__name__)
 
-# Pictures whose headers tell size and channels.
+# Pictures whose headers tell the usual size.
 _SAMPLED = 200
+
+# Pictures whose headers are read before it is asked whether that was enough.
+_PIECE = 1024
 
 # Images are not made larger than this unless that is asked for: what nets are trained on.
 _USUAL_SIZE = 224
@@ -59,7 +64,7 @@ class FileSettings:
         fit: see ``reslab.data.preprocess.Fit``.
         background: likewise.
         image_size: side of the images in pixels; None: by the size of the pictures.
-        channels: of the images; None: grey where all pictures are.
+        channels: of the images; None: grey where all pictures are that are not for the test.
         test: share that is split off for the test where no pictures are for it; 1: nothing is
             trained on, and tested is what is for validation, or else all.
         split_seed: of that split.
@@ -159,10 +164,16 @@ class FolderSource:
     def _fit(self) -> Fit:
         asked = self._settings
         size, channels = asked.image_size, asked.channels
-        if size is None or channels is None:
-            shapes = _measure(self.listing)
-            size = size or _usual_size([min(width, height) for width, height, _ in shapes])
-            channels = channels or (1 if all(grey for *_, grey in shapes) else 3)
+        # What is tested decides nothing, unless there is nothing else.
+        learned = self.parts[0] or self.parts[1]
+        if size is None:
+            some = learned[:: max(1, -(-len(learned) // _SAMPLED))]
+            shorter = [min(found.size) for found in _headers(self.listing.root, some)]
+            size = _usual_size(shorter)
+        if channels is None:
+            # One picture in colours is enough, so all are asked where the first ones are grey.
+            is_grey = all(found.is_grey for found in _headers(self.listing.root, learned))
+            channels = 1 if is_grey else 3
         return Fit(channels=channels, size=size, policy=asked.fit, background=asked.background)
 
     @property
@@ -271,18 +282,28 @@ def _check_classes(listing: Listing, wanted: tuple[str, ...] | None) -> tuple[st
     return found
 
 
-def _measure(listing: Listing) -> list[tuple[int, int, bool]]:
-    """Width, height and whether it is grey, of some of the pictures that can be read."""
-    step = -(-len(listing.files) // _SAMPLED)
-    found = []
-    for file in listing.files[::step]:
-        try:
-            with Image.open(listing.root / file.path, formats=FORMATS) as image:
-                grey = image.mode in {"1", "L", "LA", "I;16"}
-                found.append((*image.size, grey))
-        except Exception:  # noqa: BLE001 - what is wrong with it is told when it is decoded
-            continue
-    return found
+@dataclass(frozen=True)
+class _Header:
+    """What a picture file says before its pixels: columns and rows, and whether it is grey."""
+
+    size: tuple[int, int]
+    is_grey: bool
+
+
+def _headers(root: Path, files: Sequence[Listed]) -> Iterator[_Header]:
+    """Of the pictures that can be read, some at a time."""
+    with ThreadPoolExecutor(inspect_machine().cpus, thread_name_prefix="headers") as pool:
+        for first in range(0, len(files), _PIECE):
+            paths = [root / file.path for file in files[first : first + _PIECE]]
+            yield from filter(None, pool.map(_read_header, paths))
+
+
+def _read_header(path: Path) -> _Header | None:
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return _Header(image.size, is_grey(image))
+    except Exception:  # noqa: BLE001 - what is wrong with it is told when it is decoded
+        return None
 
 
 def _usual_size(sides: Sequence[int]) -> int:

@@ -6,15 +6,24 @@ import hashlib
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import cast
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from reslab.catalog.datasets import Background
-from reslab.data.preprocess import FORMATS, MAX_PIXELS, SUFFIXES, orientation_of, read_file, upright
+from reslab.data.preprocess import (
+    FORMATS,
+    JPEGS,
+    MAX_PIXELS,
+    SUFFIXES,
+    decode_shown,
+    read_file,
+    room_to_decode,
+)
+from reslab.data.shown import is_grey, opacity_of, orientation_of
 from reslab.errors import UserError
 
 # Names that go with each format.
@@ -98,54 +107,52 @@ def _inspect(content: bytes, suffix: str, background: Background) -> Inspected:
         # Checksums, which decoding alone passes over.
         image.verify()
     # Anew, since an image that was verified cannot be decoded any more.
-    with Image.open(BytesIO(content), formats=FORMATS) as image:
-        kinds = _of_storage(image, suffix)
-        image.load()
-        kinds += _of_damage(image, content)
-        shown = upright(image)
-        is_grey = image.mode in {"1", "L", "LA"} or image.mode.startswith("I")
-        if shown.has_transparency_data:
-            shown = shown.convert("RGBA")
-            if _extrema(shown.getchannel("A"))[0][0] < 255:
-                kinds.append("transparent")
-                if _vanishes(shown, background):
-                    kinds.append("vanishing")
-        elif shown.mode.startswith("I"):
-            shown = Image.fromarray((np.asarray(shown) >> 8).astype(np.uint8)).convert("RGB")
-        else:
-            shown = shown.convert("RGB")
-    if max(_spreads(shown)) == 0:
+    with Image.open(BytesIO(content), formats=FORMATS) as image, room_to_decode(image):
+        return _inspect_pixels(image, content, suffix, background)
+
+
+def _inspect_pixels(
+    image: Image.Image, content: bytes, suffix: str, background: Background
+) -> Inspected:
+    kinds = _of_storage(image, suffix)
+    kinds += _of_damage(image, content)
+    # In one piece even where it is turned.
+    shown_HWC = np.ascontiguousarray(
+        decode_shown(image, content, channels=3, background=background)
+    )
+    opacity = opacity_of(image)
+    small_SS = _shrink(shown_HWC)
+    contrast = _contrast(shown_HWC, small_SS)
+    if opacity[0] < 255:
+        kinds.append("transparent")
+        if contrast < _VISIBLE:
+            kinds.append("vanishing")
+    if contrast == 0 and opacity[0] == opacity[1]:
         kinds.append("blank")
-    longer, shorter = max(shown.size), min(shown.size)
-    if longer > _ELONGATED * shorter:
+    height, width = shown_HWC.shape[:2]
+    if max(width, height) > _ELONGATED * min(width, height):
         kinds.append("elongated")
-    digest = hashlib.blake2b(repr((shown.mode, shown.size)).encode(), digest_size=16)
-    digest.update(shown.tobytes())
-    small = shown.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    digest = hashlib.blake2b(repr(shown_HWC.shape).encode(), digest_size=16)
+    digest.update(shown_HWC.data)
     return Inspected(
         kinds=tuple(kinds),
-        size=shown.size,
-        is_grey=is_grey,
+        size=(width, height),
+        is_grey=is_grey(image),
         digest=digest.digest(),
-        small=np.asarray(small),
+        small=small_SS,
     )
 
 
-def _vanishes(image: Image.Image, background: Background) -> bool:
-    """Whether next to nothing of a transparent picture can be seen on that background."""
-    laid = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
-    return max(_spreads(laid.convert("RGB"))) < _VISIBLE
+def _shrink(shown_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Grey levels (SIDE, SIDE), each the mean of a part of the picture."""
+    small_SSC = cv2.resize(shown_HWC, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small_SSC, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def _spreads(image: Image.Image) -> list[float]:
-    """How far the levels of each channel reach."""
-    return [high - low for low, high in _extrema(image)]
-
-
-def _extrema(image: Image.Image) -> list[tuple[float, float]]:
-    """Lowest and highest level of each channel; Pillow has it otherwise for a single one."""
-    found = [channel.getextrema() for channel in image.split()]
-    return cast(list[tuple[float, float]], found)
+def _contrast(shown_HWC: npt.NDArray[np.uint8], small_SS: npt.NDArray[np.uint8]) -> int:
+    """How far the levels of a channel reach, or a part of it that is more than just visible."""
+    least = int(np.ptp(small_SS))
+    return least if least > _VISIBLE else max(int(np.ptp(plane)) for plane in shown_HWC.T)
 
 
 def _of_storage(image: Image.Image, suffix: str) -> list[str]:
@@ -155,7 +162,7 @@ def _of_storage(image: Image.Image, suffix: str) -> list[str]:
         kinds.append("wrong_suffix")
     if getattr(image, "is_animated", False) and image.format != "MPO":
         kinds.append("animated")
-    if orientation_of(image) not in (None, 1):
+    if orientation_of(image) != 1:
         kinds.append("rotated")
     if image.mode == "P":
         kinds.append("palette")
@@ -168,7 +175,7 @@ def _of_storage(image: Image.Image, suffix: str) -> list[str]:
 
 def _of_damage(image: Image.Image, content: bytes) -> list[str]:
     """Damage in a JPEG, which decoders pass over and fill up with grey."""
-    if image.format not in ("JPEG", "MPO"):
+    if image.format not in JPEGS:
         return []
     try:
         simplejpeg.decode_jpeg(content, colorspace="GRAY", strict=True)

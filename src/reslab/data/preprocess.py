@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import warnings
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,13 +15,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from reslab.catalog.datasets import Background, FitPolicy
+from reslab.data.room import Room
+from reslab.data.shown import flat_pixels, orientation_of, turn
 from reslab.errors import UserError
 from reslab.ops.resample import scale_picture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+# What Pillow calls a JPEG, and one with further pictures in it.
+JPEGS = ("JPEG", "MPO")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 MAX_PIXELS = 100_000_000
 # Of a file: as many pixels, stored as they are.
@@ -29,11 +35,15 @@ MAX_BYTES = 4 * MAX_PIXELS
 # of the result, in rows and in columns, so that scaling still has enough to average over.
 _SPARE = 2
 
+# Pictures from so many pixels on are made smaller in the same way, whatever their format.
+_LARGE = 16_000_000
+
+# Pixels that all threads decode at once are at most as many as a single picture may have.
+_UNIT = 1_000_000
+_ROOM = Room(MAX_PIXELS // _UNIT)
+
 # Grey levels of the backgrounds, as Pillow has their names.
 _LEVELS: dict[Background, int] = {"black": 0, "grey": 128, "white": 255}
-
-# Of segments of a JPEG: ITU-T T.81, table B.1.
-_MARKER, _APP1, _START_OF_SCAN = 0xFF, 0xE1, 0xDA
 
 # Pillow warns of sizes from 89 million pixels on; ours is the limit that counts. Decoding threads
 # could not share a filter of warnings that is put up and taken down again.
@@ -61,7 +71,7 @@ class Fit:
 def decode_image(path: Path, fit: Fit) -> npt.NDArray[np.uint8]:
     """Read an image file as the pixels (C, size, size), uint8.
 
-    The picture is turned as its EXIF tag says, laid on the background where it is transparent,
+    The picture is turned as its EXIF or XMP says, laid on the background where it is transparent,
     turned to grey or RGB and scaled with antialiasing as ``fit`` says. Of an animation the first
     frame is taken.
 
@@ -79,9 +89,6 @@ def decode_image(path: Path, fit: Fit) -> npt.NDArray[np.uint8]:
         )
     try:
         content = read_file(path)
-        pixels_HWC = _decode_plain_jpeg(content, fit)
-        if pixels_HWC is not None:
-            return square(pixels_HWC, fit)
         with Image.open(BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UserError(
@@ -90,7 +97,15 @@ def decode_image(path: Path, fit: Fit) -> npt.NDArray[np.uint8]:
                     received=f"{image.width} x {image.height}",
                     remedy="scale it down",
                 )
-            return square(_decode(image, fit), fit)
+            with room_to_decode(image, needed=fit.size):
+                pixels_HWC = decode_shown(
+                    image,
+                    content,
+                    channels=fit.channels,
+                    background=fit.background,
+                    needed=fit.size,
+                )
+                return square(pixels_HWC, fit)
     except FileNotFoundError as error:
         raise UserError(f"there is no image {path}", remedy="check the path") from error
     except PermissionError as error:
@@ -141,57 +156,82 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _decode(image: Image.Image, fit: Fit) -> npt.NDArray[np.uint8]:
-    """Pixels (H, W, C) of a picture as it is shown."""
-    image = upright(image)
-    if image.mode.startswith("I;16"):
-        # Pillow would clip 16 bits to 8 instead of scaling them.
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, fit.background), image)
-    image = image.convert("L" if fit.channels == 1 else "RGB")
-    # Copied, since torch wants what it may write to.
-    return np.array(image, dtype=np.uint8).reshape(image.height, image.width, fit.channels)
+def decode_shown(
+    image: Image.Image,
+    content: bytes,
+    *,
+    channels: int,
+    background: Background,
+    needed: int | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Pixels (H, W, C) of a picture as it is shown.
+
+    Args:
+        image: as it was opened, for what its header says.
+        content: of the file.
+        channels: 1 for grey, 3 for RGB.
+        background: what transparent pixels are laid on.
+        needed: rows and columns that are of use: a JPEG of many more is decoded smaller, and any
+            other large picture made smaller before it is turned to grey or RGB as a whole.
+    """
+    orientation = orientation_of(image)
+    factor = _spare_factor(image.size, needed)
+    pixels_HWC = None
+    if image.format in JPEGS:
+        pixels_HWC = _decode_jpeg(image, content, channels, factor)
+        if pixels_HWC is None and factor > 1:
+            image.draft(None, (image.width // factor, image.height // factor))
+        factor = 1
+    elif image.width * image.height < _LARGE:
+        factor = 1
+    if pixels_HWC is None:
+        pixels_HWC = flat_pixels(image, channels, background, factor=factor)
+    return turn(pixels_HWC, orientation)
 
 
-def _decode_plain_jpeg(content: bytes, fit: Fit) -> npt.NDArray[np.uint8] | None:
+def room_to_decode(
+    image: Image.Image, *, needed: int | None = None
+) -> AbstractContextManager[None]:
+    """To be held while a picture is decoded, so that large ones wait for each other.
+
+    Args:
+        image: as it was opened.
+        needed: as of ``decode_shown``.
+    """
+    pixels = image.width * image.height
+    # Of a progressive JPEG all coefficients are held, however small it is decoded.
+    if image.format in JPEGS and "progressive" not in image.info:
+        pixels //= _spare_factor(image.size, needed) ** 2
+    return _ROOM.take(pixels // _UNIT)
+
+
+def _spare_factor(size: tuple[int, int], needed: int | None) -> int:
+    """How many times smaller, 1 to 8, a picture may be decoded."""
+    factor = 1
+    while needed and factor < 8 and min(size) // (2 * factor) >= _SPARE * needed:
+        factor *= 2
+    return factor
+
+
+def _decode_jpeg(
+    image: Image.Image, content: bytes, channels: int, factor: int
+) -> npt.NDArray[np.uint8] | None:
     """Pixels (H, W, C) of a JPEG, in two thirds of Pillow's time; None for what is left to Pillow.
 
-    That is what is no JPEG, is turned by EXIF, is in CMYK, is too large, or has damage, of which
-    Pillow tells whether there is something to be used.
+    That is what is in CMYK or has damage, of which Pillow tells whether there is something to be
+    used.
     """
-    if not content.startswith(b"\xff\xd8") or _has_exif(content):
-        return None
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
-        if colours in ("CMYK", "YCCK") or height * width > MAX_PIXELS:
-            return None
-        factor = 1
-        while factor < 8 and min(height, width) // (2 * factor) >= _SPARE * fit.size:
-            factor *= 2
-        pixels_HWC: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            content,
-            colorspace="GRAY" if fit.channels == 1 else "RGB",
-            min_width=-(-width // factor),
-            min_height=-(-height // factor),
-        )
-    except ValueError:
-        return None
-    return pixels_HWC
-
-
-def _has_exif(content: bytes) -> bool:
-    """Whether a JPEG has EXIF before its pixels; True where that is unclear."""
-    place = 2
-    while place + 4 <= len(content) and content[place] == _MARKER:
-        kind, size = content[place + 1], int.from_bytes(content[place + 2 : place + 4])
-        if kind == _START_OF_SCAN:
-            return False
-        if kind == _APP1 and content[place + 4 : place + 8] == b"Exif":
-            return True
-        place += 2 + size
-    return True
+    width, height = -(-image.width // factor), -(-image.height // factor)
+    if image.mode != "CMYK":
+        with contextlib.suppress(ValueError):
+            pixels_HWC: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                content,
+                colorspace="GRAY" if channels == 1 else "RGB",
+                min_width=width,
+                min_height=height,
+            )
+            return pixels_HWC
+    return None
 
 
 def square(pixels_HWC: npt.NDArray[np.uint8], fit: Fit) -> npt.NDArray[np.uint8]:
@@ -217,33 +257,6 @@ def square(pixels_HWC: npt.NDArray[np.uint8], fit: Fit) -> npt.NDArray[np.uint8]
 def background_level(fit: Fit) -> int:
     """Grey level of what is filled in."""
     return _LEVELS[fit.background]
-
-
-def orientation_of(image: Image.Image) -> int | None:
-    """What the EXIF tag says of how it lies, 1 to 8; None where it says nothing."""
-    try:
-        found: int | None = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - whatever is in there, the pixels are good
-        return None
-    return found
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF orientation says; EXIF that cannot be read says nothing.
-
-    Pillow's own ``exif_transpose`` also rewrites all other tags, and fails on odd ones.
-    """
-    orientation = orientation_of(image)
-    turns = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }
-    return image.transpose(turns[orientation]) if orientation in turns else image
 
 
 def _first_bytes(path: Path) -> str:
