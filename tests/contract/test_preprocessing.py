@@ -13,6 +13,7 @@ import reslab
 from reslab.catalog.datasets import name_and_root
 from reslab.data.inspection import inspect_picture
 from reslab.data.preprocess import Fit, decode_image, square
+from reslab.data.stores import Files
 from reslab.spec.recipes import recipe_document
 from reslab.spec.run import RunSpec
 from reslab.spec.text import build
@@ -120,7 +121,7 @@ def test_a_check_sees_pictures_as_they_are_decoded(pictures: Path) -> None:
     for path in sorted(pictures.rglob("*.jpg")):
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
-        assert inspect_picture(path).size == upright.size
+        assert inspect_picture(Files(path.parent), path.name).size == upright.size
         # A large fit, for which nothing is decoded smaller, and which is no larger than it.
         fit = Fit(channels=3, size=min(upright.size))
         expected = square(np.array(upright.convert("RGB")), fit).astype(int)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reslab.data.folder import FileSettings, FolderSource, open_folder
+from reslab.data.folder import FileSettings, open_folder
 from reslab.data.preprocess import Fit, decode_image
 from reslab.errors import UserError
 
@@ -44,7 +44,7 @@ def test_what_is_missing_is_split_off_by_class(tmp_path: Path) -> None:
 def test_the_split_is_the_seed_s(tmp_path: Path) -> None:
     root = fill(tmp_path / "pets")
     same, again, other = (
-        [file.path for file in FolderSource(root, FileSettings(split_seed=seed)).parts[1]]
+        [file.path for file in open_folder(root, FileSettings(split_seed=seed)).parts[1]]
         for seed in (0, 0, 1)
     )
     assert same == again != other
@@ -165,10 +165,10 @@ def test_size_and_channels_as_asked(tmp_path: Path) -> None:
 
 def test_the_order_of_classes_may_be_given(tmp_path: Path) -> None:
     root = fill(tmp_path / "pets", 4)
-    source = FolderSource(root, FileSettings(classes=("dog", "bird", "cat"), test=1.0))
+    source = open_folder(root, FileSettings(classes=("dog", "bird", "cat"), test=1.0))
     assert np.bincount(source.load_test().labels_N).tolist() == [4, 0, 4]
     with pytest.raises(UserError, match=r"classes that the net does not know.*received cat"):
-        FolderSource(root, FileSettings(classes=("dog", "bird")))
+        open_folder(root, FileSettings(classes=("dog", "bird")))
 
 
 def test_a_single_class_is_refused(tmp_path: Path) -> None:
@@ -209,13 +209,13 @@ def test_without_training_pictures_nothing_is_learned(tmp_path: Path) -> None:
 
 def test_what_was_drawn_before_is_the_test_again(tmp_path: Path) -> None:
     root = fill(tmp_path / "pets", 10)
-    drawn = FolderSource(root, FileSettings(test=0.2)).drawn
+    drawn = open_folder(root, FileSettings(test=0.2)).drawn
     assert len(drawn) == 4
     fill(tmp_path / "pets" / "cat", 30)
     (root / drawn[0]).unlink()
-    again = FolderSource(root, FileSettings(test=0.2, tested=drawn))
+    again = open_folder(root, FileSettings(test=0.2, tested=drawn))
     assert again.drawn == drawn[1:] and again.gone == drawn[:1]
     assert len(again.parts[0]) == 16 + 60
     given = fill(tmp_path / "split" / "train", 3).parent
     fill(given / "test", 2)
-    assert FolderSource(given).drawn == ()
+    assert open_folder(given).drawn == ()

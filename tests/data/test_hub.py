@@ -50,7 +50,7 @@ def test_splits_and_classes_are_those_of_the_data_set(tmp_path: Path) -> None:
         validation=table([1], names=names, first=50),
         test=table([-1, 1], names=names, first=90),
     )
-    listing, rows = list_rows(place)
+    listing = list_rows(place)
     assert [(f.path, f.label, f.split) for f in listing.files] == [
         ("train/0", "zebra", "train"),
         ("train/1", "ant", "train"),
@@ -59,13 +59,14 @@ def test_splits_and_classes_are_those_of_the_data_set(tmp_path: Path) -> None:
         ("test/1", "ant", "test"),
     ]
     assert listing.classes == ("zebra", "ant", "never")
+    rows = listing.store
     assert rows.read("train/2") == picture(2)
     assert rows.read("test/1") == picture(91)
 
 
 def test_one_split_is_for_all(tmp_path: Path) -> None:
     table(["b", "a", "b"]).save_to_disk(str(tmp_path / "one"))
-    listing, _ = list_rows(str(tmp_path / "one"))
+    listing = list_rows(str(tmp_path / "one"))
     assert {file.split for file in listing.files} == {None}
     assert listing.classes == ("a", "b")
 
@@ -75,9 +76,9 @@ def test_files_that_the_library_reads(tmp_path: Path) -> None:
         folder = tmp_path / "pets" / "train" / name
         folder.mkdir(parents=True)
         (folder / "x.png").write_bytes(picture(shade))
-    listing, rows = list_rows(str(tmp_path / "pets"))
+    listing = list_rows(str(tmp_path / "pets"))
     assert sorted(file.label for file in listing.files) == ["cat", "dog"]
-    shades = {file.label: rows.read(file.path) for file in listing.files}
+    shades = {file.label: listing.store.read(file.path) for file in listing.files}
     assert shades == {"cat": picture(1), "dog": picture(2)}
 
 
@@ -85,8 +86,8 @@ def test_a_stamp_tells_states_apart(tmp_path: Path) -> None:
     stamps = set()
     for number, labels in enumerate((["a", "b"], ["a", "c"])):
         place = save(tmp_path / f"{number}", train=table(labels))
-        _, rows = list_rows(place)
-        assert rows.stamp("train/0") == list_rows(place)[1].stamp("train/0")
+        rows = list_rows(place).store
+        assert rows.stamp("train/0") == list_rows(place).store.stamp("train/0")
         stamps.add(rows.stamp("train/0"))
     assert len(stamps) == 2
     for name in ("train/2", "test/0"):
@@ -99,7 +100,7 @@ def test_a_row_without_a_picture(tmp_path: Path) -> None:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
     place = save(tmp_path / "d", train=datasets.Dataset.from_dict(columns, features=features))
     with pytest.raises(FileNotFoundError):
-        list_rows(place)[1].read("train/0")
+        list_rows(place).store.read("train/0")
 
 
 @pytest.mark.parametrize("change", ["no picture", "two pictures", "no class"])

@@ -18,7 +18,7 @@ from reslab.data.ingest import ingest
 from reslab.data.packed import Pack
 from reslab.data.packs import bytes_of
 from reslab.data.preprocess import Fit, decode_image
-from reslab.data.stores import Files
+from reslab.data.stores import Files, decode_from
 from reslab.folders import cache_folder
 
 FIT = Fit(channels=3, size=8)
@@ -46,11 +46,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of what is decoded."""
     names: list[str] = []
 
-    def watched(path, fit):
-        names.append(path.name)
-        return decode_image(path, fit)
+    def watched(store, name, fit):
+        names.append(name)
+        return decode_from(store, name, fit)
 
-    monkeypatch.setattr("reslab.data.stores.decode_image", watched)
+    monkeypatch.setattr(module, "decode_from", watched)
+    monkeypatch.setattr("reslab.data.picture_pixels.decode_from", watched)
     return names
 
 
@@ -280,7 +281,7 @@ import numpy as np
 from pathlib import Path
 from reslab.data.ingest import ingest
 from reslab.data.preprocess import Fit
-from reslab.data.stores import Files
+from reslab.data.stores import Files, decode_from
 names = [p.name for p in sorted(Path(sys.argv[1]).iterdir())]
 print("begun", flush=True)
 found = ingest(Files(Path(sys.argv[1])), names, Fit(channels=3, size=64), room=2**30, workers=2)
@@ -345,7 +346,7 @@ def test_what_the_system_refused_once_is_tried_again(
         return path.read_bytes()
 
     with monkeypatch.context() as patch:
-        patch.setattr("reslab.data.preprocess.read_file", refuse)
+        patch.setattr("reslab.data.stores.read_file", refuse)
         assert list(take(root).faults) == ["3.png"]
     assert take(root).faults == {}
     np.testing.assert_array_equal(take(root).pixels_NCHW[:], expected(root))

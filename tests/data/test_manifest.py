@@ -8,6 +8,7 @@ import pytest
 
 from reslab.data.listing import Listed
 from reslab.data.manifest import read_manifest
+from reslab.data.stores import Files
 from reslab.errors import UserError
 
 FOUND = (
@@ -40,7 +41,7 @@ def write(folder: Path, name: str, text: str) -> Path:
 )
 def test_kinds_of_manifests(tmp_path: Path, name: str, text: str) -> None:
     found = read_manifest(write(tmp_path, name, text))
-    assert (found.files, found.root) == (FOUND, tmp_path)
+    assert (found.files, found.store) == (FOUND, Files(tmp_path))
 
 
 def test_numbers_are_names_of_classes_too(tmp_path: Path) -> None:

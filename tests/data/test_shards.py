@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reslab.data.listing import PassedOver
 from reslab.data.shards import expand, list_shards
+from reslab.data.walk import PassedOver
 from reslab.errors import UserError
 
 
@@ -45,7 +45,7 @@ def test_pictures_of_all_shards_are_listed_and_read(tmp_path: Path) -> None:
     write_shard(tmp_path / "train-000.tar", samples(0, [b"0", b"1"]))
     write_shard(tmp_path / "train-001.tar", samples(10, [b"10\n"]))
     write_shard(tmp_path / "val-000.tar", samples(20, [b"1"]))
-    listing, shards = list_shards(f"{tmp_path}/train-{{000..001}}.tar::{tmp_path}/val-*.tar")
+    listing = list_shards(f"{tmp_path}/train-{{000..001}}.tar::{tmp_path}/val-*.tar")
     assert [(f.path, f.label, f.split) for f in listing.files] == [
         ("train-000.tar/0000.png", "0", "train"),
         ("train-000.tar/0001.png", "1", "train"),
@@ -54,10 +54,14 @@ def test_pictures_of_all_shards_are_listed_and_read(tmp_path: Path) -> None:
     ]
     assert listing.classes == ("0", "1", "10") and listing.passed_over == ()
     for file, shade in zip(listing.files, (0, 1, 10, 20), strict=True):
-        assert shards.read(file.path) == picture(shade)
-    assert shards.stamp("train-000.tar/0000.png")[0] == len(picture(0))
-    with pytest.raises(FileNotFoundError):
-        shards.stamp("train-000.tar/0009.png")
+        assert listing.store.read(file.path) == picture(shade)
+        with listing.store.open(file.path) as content:
+            assert content.read(4) == picture(shade)[:4]
+        assert listing.store.place(file.path) == file.path
+    assert listing.store.stamp("train-000.tar/0000.png")[0] == len(picture(0))
+    for ask in (listing.store.stamp, listing.store.read):
+        with pytest.raises(FileNotFoundError):
+            ask("train-000.tar/0009.png")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,7 @@ def test_the_class_of_a_picture(tmp_path: Path, end: str, content: bytes, label:
         tmp_path / "s.tar",
         {"good.png": picture(1), "good.cls": b"good", "x.png": picture(2), f"x.{end}": content},
     )
-    listing, _ = list_shards(str(shard))
+    listing = list_shards(str(shard))
     found = {file.path: file.label for file in listing.files}
     assert found.get("s.tar/x.png") == label
     left = [item.path for item in listing.passed_over]
@@ -100,18 +104,18 @@ def test_a_class_file_goes_before_json_and_json_where_it_is_empty(tmp_path: Path
         "b.seg.png": picture(3),
         "b.PNG": picture(2),
     }
-    listing, shards = list_shards(str(write_shard(tmp_path / "s.tar", files)))
+    listing = list_shards(str(write_shard(tmp_path / "s.tar", files)))
     assert [(file.path, file.label) for file in listing.files] == [
         ("s.tar/a.jpg", "yes"),
         ("s.tar/b.png", "yes"),
     ]
-    assert shards.read("s.tar/b.png") == picture(2)
+    assert listing.store.read("s.tar/b.png") == picture(2)
 
 
 def test_equal_names_in_two_folders_are_two_pictures(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         write_shard(tmp_path / folder / "s.tar", samples(0, [folder.encode()]))
-    listing, _ = list_shards(f"{tmp_path}/*/s.tar")
+    listing = list_shards(f"{tmp_path}/*/s.tar")
     assert [(f.path, f.label) for f in listing.files] == [
         ("a/s.tar/0000.png", "a"),
         ("b/s.tar/0000.png", "b"),
@@ -123,17 +127,17 @@ def test_of_a_shard_that_was_cut_off_the_beginning_is_used(tmp_path: Path, cut: 
     # In the header of the third picture, in the picture, in the header of its class, in that.
     shard = write_shard(tmp_path / "s.tar", samples(0, [b"0", b"1", b"20" * 200, b"3"]))
     shard.write_bytes(shard.read_bytes()[:cut])
-    listing, _ = list_shards(str(shard))
+    listing = list_shards(str(shard))
     assert [file.label for file in listing.files] == ["0", "1"]
     assert PassedOver(path="s.tar/", reason="unreadable") in listing.passed_over
 
 
 def test_a_shard_that_changes_in_use_is_told(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "s.tar", samples(0, [b"0", b"1"]))
-    _, shards = list_shards(str(shard))
+    listing = list_shards(str(shard))
     os.utime(shard, (5, 5))
     with pytest.raises(UserError, match=r"s.tar has been changed while it was in use; begin again"):
-        shards.read("s.tar/0000.png")
+        listing.store.read("s.tar/0000.png")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from reslab.data.preprocess import Fit, decode_image
-from reslab.data.stores import Files
+from reslab.data.stores import Files, decode_from
 from reslab.errors import UserError
 
 FIT = Fit(channels=3, size=5)
@@ -18,10 +18,13 @@ FIT = Fit(channels=3, size=5)
 
 def test_files_are_decoded_as_anywhere(tmp_path: Path) -> None:
     Image.new("RGB", (7, 9), "red").save(tmp_path / "a.png")
-    found = Files(tmp_path).decode("a.png", FIT)
+    store = Files(tmp_path)
+    found = decode_from(store, "a.png", FIT)
     np.testing.assert_array_equal(found, decode_image(tmp_path / "a.png", FIT))
-    with pytest.raises(UserError, match="there is no image"):
-        Files(tmp_path).decode("b.png", FIT)
+    with pytest.raises(UserError, match=r"there is no image .*b\.png"):
+        decode_from(store, "b.png", FIT)
+    with store.open("a.png") as content:
+        assert content.read() == store.read("a.png") == (tmp_path / "a.png").read_bytes()
 
 
 def test_a_stamp_tells_of_every_change(tmp_path: Path) -> None:

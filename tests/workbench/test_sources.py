@@ -11,7 +11,7 @@ from PIL import Image
 
 import reslab
 from reslab.catalog.datasets import name_and_root
-from reslab.data.folder import FileSettings, FolderSource
+from reslab.data.folder import FileSettings, FolderSource, open_folder
 from reslab.data.path_lists import read_paths
 from reslab.errors import UserError
 from reslab.spec.data import DataSpec
@@ -45,7 +45,7 @@ def shade(root: Path, count: int = 30) -> Path:
 @pytest.fixture(scope="module")
 def shades(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = shade(tmp_path_factory.mktemp("data") / "shades")
-    pool, _ = FolderSource(root, FileSettings(test=0.2)).parts
+    pool, _ = open_folder(root, FileSettings(test=0.2)).parts
     assert TORN in {file.path for file in pool}
     (root / TORN).write_bytes(b"torn")
     return root
@@ -231,15 +231,15 @@ def test_faults_are_told_briefly() -> None:
 
 def test_what_was_passed_over_is_told_before_training(tmp_path: Path) -> None:
     root = shade(tmp_path / "shades", 6)
-    source = FolderSource(root)
+    source = open_folder(root)
     assert tell_passed_over(source) == ()
     (root / "readme.md").touch()
     (root / "bright/notes.txt").touch()
-    assert tell_passed_over(FolderSource(root)) == ()
+    assert tell_passed_over(open_folder(root)) == ()
     for number in range(5):
         shutil.copy(root / "dark/00.png", root / f"{number}\n.png")
     (root / "none").mkdir()
-    (told,) = tell_passed_over(FolderSource(root))
+    (told,) = tell_passed_over(open_folder(root))
     assert told == (
         '6 files and folders are passed over: outside of the classes ("0\\n.png", "1\\n.png", '
         '"2\\n.png" and 2 more), without pictures (none/); `reslab data check` tells of each'

@@ -78,6 +78,9 @@ class DataFile:
 # Before the name of a folder or manifest of pictures, which has no card.
 FOLDER_PREFIX = "folder:"
 
+# What stands before a pattern of shards, and before the name of a data set of Hugging Face.
+SHARDS, HUB = "wds:", "hf:"
+
 # Files that name pictures with their classes; see ``reslab.data.manifest``.
 MANIFESTS = (".csv", ".tsv", ".jsonl")
 
@@ -250,12 +253,19 @@ def find_place(place: str | Path) -> Path | None:
         ) from error
 
 
-def label_of(place: Path) -> str:
-    """What runs on a folder or manifest of pictures are called by.
+def label_of(place: str | Path) -> str:
+    """What runs on a folder or manifest of pictures, on shards or a data set are called by.
 
     >>> label_of(Path("/data/My pets/"))
     'My-pets'
+    >>> label_of("wds:/data/pets/train-{000..127}.tar"), label_of("hf:someone/pets")
+    ('pets', 'pets')
     """
+    told = str(place)
+    if told.startswith(SHARDS):
+        place = Path(told.removeprefix(SHARDS).partition("::")[0]).parent
+    elif told.startswith(HUB):
+        place = Path(told.removeprefix(HUB))
     # Unlike Path.resolve it bears a link to itself.
     own = Path(os.path.realpath(place))
     name = own.stem if own.suffix.lower() in MANIFESTS else own.name
@@ -266,7 +276,8 @@ def name_and_root(data: str, root: str | None = None) -> tuple[str, str | None]:
     """``data.name`` and ``data.root`` for what ``--data`` and ``--root`` say.
 
     Args:
-        data: the name of a data set, or a folder or manifest of pictures.
+        data: the name of a data set, or a folder or manifest of pictures, shards (``wds:``) or a
+            data set of Hugging Face (``hf:``).
         root: the folder that holds a named one's files.
 
     Raises:
@@ -277,8 +288,8 @@ def name_and_root(data: str, root: str | None = None) -> tuple[str, str | None]:
     """
     if data in {card.name for card in DATASETS} or data.startswith(FOLDER_PREFIX):
         return data, root
-    place = find_place(data)
-    if place is None and not ("/" in data or os.sep in data):
+    place = None if data.startswith((SHARDS, HUB)) else find_place(data)
+    if place is None and not ("/" in data or os.sep in data or data.startswith((SHARDS, HUB))):
         return data, root
     if root is not None:
         raise UserError(

@@ -65,7 +65,7 @@ def open_source(
         # torch comes with the decoder, and is not waited for by who has no pictures.
         from reslab.data.folder import open_folder  # noqa: PLC0415
 
-        return open_folder(Path(root), files)
+        return open_folder(root, files)
     card = find_card(name)
     if card.kind in BUNDLED:
         if root is not None:

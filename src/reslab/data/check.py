@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -19,6 +18,7 @@ from reslab.data.findings import KINDS, Finding, found
 from reslab.data.inspection import Inspected, inspect_picture
 from reslab.data.listing import Listed, Listing, SplitName
 from reslab.data.preprocess import FORMATS
+from reslab.data.stores import Store
 
 # A class is rare that has less than this share of the pictures of the largest.
 _RARE = 0.1
@@ -70,8 +70,8 @@ def check_pictures(
     files = listing.files
     looked: list[Inspected] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="check") as pool:
-        look = partial(inspect_picture, background=background)
-        for one in pool.map(look, (listing.root / file.path for file in files)):
+        look = partial(inspect_picture, listing.store, background=background)
+        for one in pool.map(look, (file.path for file in files)):
             looked.append(one)
             tell(len(looked), len(files))
     gathered = [
@@ -136,7 +136,7 @@ def _of_passed(listing: Listing) -> Iterator[Finding]:
     by_reason: dict[str, list[str]] = defaultdict(list)
     for item in listing.passed_over:
         by_reason[item.reason].append(item.path)
-    unlisted = [path for path in by_reason["no_image"] if _is_picture(listing.root / path)]
+    unlisted = [path for path in by_reason["no_image"] if _is_picture(listing.store, path)]
     yield from found("unlisted", unlisted)
     hidden = set(unlisted)
     yield from found("no_image", [path for path in by_reason["no_image"] if path not in hidden])
@@ -151,10 +151,10 @@ def _of_passed(listing: Listing) -> Iterator[Finding]:
         yield from found(name, by_reason[reason])
 
 
-def _is_picture(path: Path) -> bool:
+def _is_picture(store: Store, name: str) -> bool:
     """Whether a file without the suffix of one is a picture all the same."""
     try:
-        with Image.open(path, formats=FORMATS):
+        with store.open(name) as file, Image.open(file, formats=FORMATS):
             return True
     except Exception:  # noqa: BLE001 - whatever it is, it is none
         return False

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,28 +20,35 @@ from PIL import Image
 
 from reslab.catalog.datasets import (
     FOLDER_PREFIX,
+    HUB,
     MANIFESTS,
+    SHARDS,
     Background,
     DataCard,
     FitPolicy,
     find_place,
     label_of,
 )
+from reslab.data.hub import list_rows
 from reslab.data.ingest import ingest
 from reslab.data.listing import Listed, Listing, list_folder
 from reslab.data.manifest import read_manifest
 from reslab.data.pace import Pace
 from reslab.data.parts import Parts, divide, take_out
 from reslab.data.preprocess import FORMATS, Fit
+from reslab.data.shards import list_shards
 from reslab.data.shown import is_grey
 from reslab.data.source import Images
 from reslab.data.split import number_groups
-from reslab.data.stores import Files
+from reslab.data.stores import Store
 from reslab.engine.machine import inspect_machine
 from reslab.errors import UserError
 from reslab.wording import shown
 
 _LOG = logging.getLogger(__name__)
+
+# What lists pictures that are no files in folders, by the word before their name.
+LISTERS: Mapping[str, Callable[[str], Listing]] = {SHARDS: list_shards, HUB: list_rows}
 
 # Pictures whose headers tell the usual size.
 _SAMPLED = 200
@@ -87,20 +94,20 @@ class FileSettings:
 
 
 class FolderSource:
-    """Pictures in folders of classes, or named by a manifest.
+    """Pictures in folders of classes, named by a manifest, in shards, or wherever else.
 
     Args:
-        place: the folder or manifest.
-        settings: how it is read and split.
+        listing: which there are.
+        settings: how they are read and split.
 
     Raises:
         UserError: where there are no classes, or fewer than two.
     """
 
-    def __init__(self, place: Path, settings: FileSettings | None = None) -> None:
+    def __init__(self, listing: Listing, settings: FileSettings | None = None) -> None:
         self._settings = settings or FileSettings()
-        found = read_manifest(place) if place.is_file() else list_folder(place)
-        self.listing = found.without(self._settings.exclude) if self._settings.exclude else found
+        excluded = self._settings.exclude
+        self.listing = listing.without(excluded) if excluded else listing
         self._classes = _check_classes(self.listing, self._settings.classes)
 
     @cached_property
@@ -168,11 +175,11 @@ class FolderSource:
         learned = self.parts[0] or self.parts[1]
         if size is None:
             some = learned[:: max(1, -(-len(learned) // _SAMPLED))]
-            shorter = [min(found.size) for found in _headers(self.listing.root, some)]
+            shorter = [min(found.size) for found in _headers(self.listing.store, some)]
             size = _usual_size(shorter)
         if channels is None:
             # One picture in colours is enough, so all are asked where the first ones are grey.
-            is_grey = all(found.is_grey for found in _headers(self.listing.root, learned))
+            is_grey = all(found.is_grey for found in _headers(self.listing.store, learned))
             channels = 1 if is_grey else 3
         return Fit(channels=channels, size=size, policy=asked.fit, background=asked.background)
 
@@ -208,7 +215,7 @@ class FolderSource:
 
     def _load(self, files: Sequence[Listed]) -> tuple[Images, npt.NDArray[np.intp]]:
         found = ingest(
-            Files(self.listing.root),
+            self.listing.store,
             [file.path for file in files],
             self._fit,
             room=self._settings.room,
@@ -232,12 +239,15 @@ class FolderSource:
         return Images(found.pixels_NCHW, labels_N, faults=found.faults), found.rows_N
 
 
-def open_folder(place: Path, settings: FileSettings | None = None) -> FolderSource:
-    """The pictures of a folder or manifest.
+def open_folder(place: str | Path, settings: FileSettings | None = None) -> FolderSource:
+    """The pictures of a folder or manifest, or of what ``LISTERS`` has a word for.
 
     Raises:
-        UserError: where there is neither.
+        UserError: where there is none.
     """
+    for word, list_them in LISTERS.items():
+        if str(place).startswith(word):
+            return FolderSource(list_them(str(place).removeprefix(word)), settings)
     found = find_place(place)
     if found is None:
         raise UserError(f"there is no folder or manifest {place}", remedy="check the path")
@@ -248,7 +258,7 @@ def open_folder(place: Path, settings: FileSettings | None = None) -> FolderSour
             expected=f"a folder, or a file in {', '.join(MANIFESTS)}",
             received=place.suffix or "a file without a suffix",
         )
-    return FolderSource(place, settings)
+    return FolderSource(read_manifest(place) if place.is_file() else list_folder(place), settings)
 
 
 def _check_classes(listing: Listing, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -290,17 +300,17 @@ class _Header:
     is_grey: bool
 
 
-def _headers(root: Path, files: Sequence[Listed]) -> Iterator[_Header]:
+def _headers(store: Store, files: Sequence[Listed]) -> Iterator[_Header]:
     """Of the pictures that can be read, some at a time."""
     with ThreadPoolExecutor(inspect_machine().cpus, thread_name_prefix="headers") as pool:
         for first in range(0, len(files), _PIECE):
-            paths = [root / file.path for file in files[first : first + _PIECE]]
-            yield from filter(None, pool.map(_read_header, paths))
+            names = [file.path for file in files[first : first + _PIECE]]
+            yield from filter(None, pool.map(partial(_read_header, store), names))
 
 
-def _read_header(path: Path) -> _Header | None:
+def _read_header(store: Store, name: str) -> _Header | None:
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with store.open(name) as file, Image.open(file, formats=FORMATS) as image:
             return _Header(image.size, is_grey(image))
     except Exception:  # noqa: BLE001 - what is wrong with it is told when it is decoded
         return None

@@ -9,14 +9,15 @@ import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from reslab.data.listing import SPLIT_FOLDERS, Listed, Listing
+from reslab.catalog.datasets import HUB
+from reslab.data.layout import SPLIT_FOLDERS
+from reslab.data.listing import Listed, Listing
 from reslab.data.shards import in_order
 from reslab.errors import UserError
-
-PREFIX = "hf:"
 
 # What the column of the classes is called where a data set does not say which it is.
 _LABELS = ("label", "labels", "fine_label", "class")
@@ -59,8 +60,16 @@ class Rows:
         content: bytes | None = found["bytes"]
         return content if content is not None else Path(found["path"]).read_bytes()
 
+    def open(self, name: str) -> BinaryIO:
+        """The picture's file, read whole."""
+        return BytesIO(self.read(name))
 
-def list_rows(name: str) -> tuple[Listing, Rows]:
+    def place(self, name: str) -> str:
+        """The data set and the row."""
+        return f"{self.origin}: {name}"
+
+
+def list_rows(name: str) -> Listing:
     """The pictures of a data set.
 
     Args:
@@ -89,14 +98,13 @@ def list_rows(name: str) -> tuple[Listing, Rows]:
             if value is not None and not (names and value < 0)
         ]
     if not files:
-        raise UserError(f"{PREFIX}{name} has no pictures with classes", received="none")
-    listing = Listing(
-        root=Path(name),
+        raise UserError(f"{HUB}{name} has no pictures with classes", received="none")
+    return Listing(
+        store=Rows(f"{HUB}{name}", tables, column),
         files=tuple(files),
-        origin=Path(name),
+        origin=Path(f"{HUB}{name}"),
         order=tuple(names) if names else in_order({file.label for file in files}),
     )
-    return listing, Rows(f"{PREFIX}{name}", tables, column)
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -105,7 +113,7 @@ def _load(name: str) -> dict[str, Any]:
         import datasets  # noqa: PLC0415 - an extra, and slow to import
     except ImportError as error:
         raise UserError(
-            f"{PREFIX}{name} needs the library datasets", remedy="pip install 'reslab[hf]'"
+            f"{HUB}{name} needs the library datasets", remedy="pip install 'reslab[hf]'"
         ) from error
     place = Path(name).expanduser()
     try:
@@ -120,7 +128,7 @@ def _load(name: str) -> dict[str, Any]:
         # It raises whatever its many file systems and formats raise.
         told = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{PREFIX}{name} could not be loaded",
+            f"{HUB}{name} could not be loaded",
             expected="a data set on the disk, or the name of one on the hub, and a network",
             received=told[:300],
         ) from error
@@ -146,7 +154,7 @@ def _columns(name: str, features: Mapping[str, Any]) -> tuple[str, str]:
         classes = [c for c in _LABELS if c in features][:1]
     if len(pictures) != 1 or len(classes) != 1:
         raise UserError(
-            f"{PREFIX}{name} has no column of pictures and one of their classes",
+            f"{HUB}{name} has no column of pictures and one of their classes",
             expected="one Image, and one ClassLabel or one called " + ", ".join(_LABELS),
             received=", ".join(f"{c} ({type(f).__name__})" for c, f in features.items()),
             remedy="select or rename its columns, save it with save_to_disk, and name that folder",

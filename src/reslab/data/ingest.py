@@ -21,7 +21,7 @@ from reslab.data.packs import Shelf, count_dead
 from reslab.data.picture_pixels import PicturePixels
 from reslab.data.pixels import Known, Rows
 from reslab.data.preprocess import Fit
-from reslab.data.stores import Store
+from reslab.data.stores import Store, decode_from
 from reslab.errors import UserError
 from reslab.folders import cache_folder
 from reslab.ops.native import find_kernels
@@ -200,7 +200,7 @@ def _is_same(known: Entry, stamp: Entry) -> bool:
 
 def _decode(store: Store, fit: Fit, stamp: Job) -> Done:
     try:
-        pixels_CHW = store.decode(stamp.name, fit)
+        pixels_CHW = decode_from(store, stamp.name, fit)
     except UserError as error:
         # What the system refuses now it may allow later, the file being the same.
         passes = isinstance(error.__cause__, OSError) and error.__cause__.errno is not None

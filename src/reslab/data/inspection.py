@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
@@ -20,10 +20,10 @@ from reslab.data.preprocess import (
     MAX_PIXELS,
     SUFFIXES,
     decode_shown,
-    read_file,
     room_to_decode,
 )
 from reslab.data.shown import is_grey, opacity_of, orientation_of
+from reslab.data.stores import Store
 from reslab.errors import UserError
 
 # Names that go with each format.
@@ -67,19 +67,20 @@ class Inspected:
     small: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0), np.uint8))
 
 
-def inspect_picture(path: Path, background: Background = "grey") -> Inspected:
+def inspect_picture(store: Store, name: str, background: Background = "grey") -> Inspected:
     """Decode a picture file and tell what there is to say of it.
 
     Args:
-        path: the file.
+        store: has the picture.
+        name: of the picture.
         background: what transparent pixels will be laid on.
     """
     content = b""
     try:
-        content = read_file(path)
+        content = store.read(name)
         if not content:
             return Inspected(kinds=("empty",), told="an empty file")
-        return _inspect(content, path.suffix.lower(), background)
+        return _inspect(content, PurePosixPath(name).suffix.lower(), background)
     except Exception as error:  # noqa: BLE001 - decoders fail in any way they like
         kind, told = _of_failure(error, content)
         return Inspected(kinds=(kind,), told=told)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from reslab.data.imagenet import find_solution, read_solution
 from reslab.data.layout import SplitName, splits_among
+from reslab.data.stores import Files, Store
 from reslab.data.walk import (
     Entry,
     PassedOver,
@@ -38,7 +39,7 @@ class Listed:
     """A picture.
 
     Attributes:
-        path: below the listing's root, with slashes; or absolute.
+        path: below the folder of all, with slashes; or absolute.
         label: the name of its class.
         split: that it belongs to, where that is said.
         group: of pictures that belong together, where that is said.
@@ -55,14 +56,14 @@ class Listing:
     """All pictures of a data set.
 
     Attributes:
-        root: the folder that paths start from.
+        store: has the pictures, by their paths.
         files: the pictures, in the order of their paths or of the manifest's lines.
         passed_over: what else was found.
         origin: the folder or manifest that it was made of.
         order: names of all classes, where these have an order of their own.
     """
 
-    root: Path
+    store: Store
     files: tuple[Listed, ...]
     passed_over: tuple[PassedOver, ...] = ()
     origin: Path
@@ -126,7 +127,7 @@ def list_folder(root: Path) -> Listing:
         files += _classes(tops, "", None, passed, real(root))
     if not files:
         raise _no_classes(root, passed)
-    return Listing(root=root, files=tuple(files), passed_over=tuple(passed), origin=root)
+    return Listing(store=Files(root), files=tuple(files), passed_over=tuple(passed), origin=root)
 
 
 def _of_split(

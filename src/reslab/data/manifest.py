@@ -13,6 +13,7 @@ from typing import Any
 
 from reslab.data.layout import SPLIT_FOLDERS
 from reslab.data.listing import Listed, Listing
+from reslab.data.stores import Files
 from reslab.errors import UserError
 from reslab.wording import shown
 
@@ -72,7 +73,7 @@ def read_manifest(path: Path) -> Listing:
             remedy="fill the column, or leave it out",
         )
     _check_groups(path, files)
-    return Listing(root=path.parent, files=tuple(files), origin=path)
+    return Listing(store=Files(path.parent), files=tuple(files), origin=path)
 
 
 def _check_groups(path: Path, files: Sequence[Listed]) -> None:

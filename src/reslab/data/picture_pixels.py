@@ -17,7 +17,7 @@ import numpy.typing as npt
 from reslab.data.packed import Picture, Slots
 from reslab.data.pixels import Known, Rows
 from reslab.data.preprocess import Fit, background_level
-from reslab.data.stores import Store
+from reslab.data.stores import Store, decode_from
 from reslab.errors import UserError
 
 _LOG = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class PicturePixels:
         """
         name = self.names[row]
         try:
-            pixels_CHW = self.store.decode(name, self.fit)
+            pixels_CHW = decode_from(self.store, name, self.fit)
         except UserError as error:
             self._tell(name, f"an empty square takes its place: {error}")
             return np.full(self.shape[1:], background_level(self.fit), np.uint8)

@@ -7,8 +7,10 @@ import errno
 import os
 import stat
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -69,6 +71,11 @@ class Fit:
 
 
 def decode_image(path: Path, fit: Fit) -> npt.NDArray[np.uint8]:
+    """Read an image file, see ``decode_content``."""
+    return decode_content(partial(read_file, path), fit, str(path))
+
+
+def decode_content(read: Callable[[], bytes], fit: Fit, place: str) -> npt.NDArray[np.uint8]:
     """Read an image file as the pixels (C, size, size), uint8.
 
     The picture is turned as its EXIF or XMP says, laid on the background where it is transparent,
@@ -76,8 +83,9 @@ def decode_image(path: Path, fit: Fit) -> npt.NDArray[np.uint8]:
     frame is taken.
 
     Args:
-        path: a PNG, JPEG, WebP, BMP or GIF file.
+        read: gives a PNG, JPEG, WebP, BMP or GIF file.
         fit: what it becomes.
+        place: where it is, as people are told.
 
     Raises:
         UserError: where the file is missing, no such image, damaged, or too large.
@@ -87,12 +95,13 @@ def decode_image(path: Path, fit: Fit) -> npt.NDArray[np.uint8]:
             f"image files cannot be given to a net of {fit.channels} channels",
             remedy="call Run.predict with an array",
         )
+    content = b""
     try:
-        content = read_file(path)
+        content = read()
         with Image.open(BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UserError(
-                    f"{path} is too large",
+                    f"{place} is too large",
                     expected=f"at most {MAX_PIXELS:,} pixels",
                     received=f"{image.width} x {image.height}",
                     remedy="scale it down",
@@ -107,21 +116,21 @@ def decode_image(path: Path, fit: Fit) -> npt.NDArray[np.uint8]:
                 )
                 return square(pixels_HWC, fit)
     except FileNotFoundError as error:
-        raise UserError(f"there is no image {path}", remedy="check the path") from error
+        raise UserError(f"there is no image {place}", remedy="check the path") from error
     except PermissionError as error:
-        raise UserError(f"{path} may not be read", remedy="change its permissions") from error
+        raise UserError(f"{place} may not be read", remedy="change its permissions") from error
     except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder, not an image file") from error
+        raise UserError(f"{place} is a folder, not an image file") from error
     except UnidentifiedImageError as error:
         raise UserError(
-            f"{path} is not an image",
+            f"{place} is not an image",
             expected="PNG, JPEG, WebP, BMP or GIF",
-            received=_first_bytes(path),
+            received=_first_bytes(content),
             remedy="convert it",
         ) from error
     except Image.DecompressionBombError as error:
         raise UserError(
-            f"{path} is too large",
+            f"{place} is too large",
             expected=f"at most {MAX_PIXELS:,} pixels",
             remedy="scale it down",
         ) from error
@@ -129,7 +138,7 @@ def decode_image(path: Path, fit: Fit) -> npt.NDArray[np.uint8]:
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"the image {path} cannot be decoded", received=str(error), remedy="save it anew"
+            f"the image {place} cannot be decoded", received=str(error), remedy="save it anew"
         ) from error
 
 
@@ -259,10 +268,5 @@ def background_level(fit: Fit) -> int:
     return _LEVELS[fit.background]
 
 
-def _first_bytes(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            start = file.read(12)
-    except OSError as error:
-        return str(error.strerror)
-    return f"a file that begins with {start!r}" if start else "an empty file"
+def _first_bytes(content: bytes) -> str:
+    return f"a file that begins with {content[:12]!r}" if content else "an empty file"

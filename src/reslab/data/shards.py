@@ -10,6 +10,7 @@ Source: https://github.com/webdataset/webdataset, README, "The WebDataset Format
 
 from __future__ import annotations
 
+import errno
 import glob
 import itertools
 import json
@@ -19,13 +20,16 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
-from reslab.data.listing import SPLIT_FOLDERS, Listed, Listing, PassedOver, SplitName
+from reslab.catalog.datasets import SHARDS
+from reslab.data.layout import SPLIT_FOLDERS, SplitName
+from reslab.data.listing import Listed, Listing
 from reslab.data.preprocess import SUFFIXES
+from reslab.data.walk import PassedOver
 from reslab.errors import UserError
-
-PREFIX = "wds:"
 
 # Endings of what tells a picture's class, and what it is called in a JSON object.
 _TELLERS = (".cls", ".json")
@@ -75,7 +79,7 @@ class Shards:
         """Bytes of the picture, and when its shard was last changed."""
         found = self.members.get(name)
         if found is None:
-            raise FileNotFoundError(2, "No such file or directory", name)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         return found.size, found.changed
 
     def read(self, name: str) -> bytes:
@@ -85,7 +89,9 @@ class Shards:
             OSError: where its shard cannot be read.
             UserError: where its shard has been changed since it was listed.
         """
-        found = self.members[name]
+        found = self.members.get(name)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         with found.shard.open("rb") as file:
             if os.fstat(file.fileno()).st_mtime_ns != found.changed:
                 raise UserError(
@@ -95,8 +101,16 @@ class Shards:
             file.seek(found.place)
             return file.read(found.size)
 
+    def open(self, name: str) -> BinaryIO:
+        """The picture's file, read whole."""
+        return BytesIO(self.read(name))
 
-def list_shards(pattern: str) -> tuple[Listing, Shards]:
+    def place(self, name: str) -> str:
+        """Its name, which begins with its shard's."""
+        return name
+
+
+def list_shards(pattern: str) -> Listing:
     """The pictures of all shards that a pattern names.
 
     A shard is for training, validation or the test where a word of its path says so.
@@ -133,14 +147,13 @@ def list_shards(pattern: str) -> tuple[Listing, Shards]:
             expected=f"files such as 0001.jpg and 0001.cls in each of {len(paths):,}",
             received=f"{len(passed):,} that are something else" if passed else "none",
         )
-    listing = Listing(
-        root=common,
+    return Listing(
+        store=Shards(pattern, members),
         files=tuple(files),
         passed_over=tuple(passed),
-        origin=Path(pattern),
+        origin=Path(f"{SHARDS}{pattern}"),
         order=in_order({file.label for file in files}),
     )
-    return listing, Shards(pattern, members)
 
 
 def expand(pattern: str) -> list[Path]:

@@ -25,7 +25,7 @@ def is_grey(image: Image.Image) -> bool:
 def orientation_of(image: Image.Image) -> int:
     """How a picture lies, by its EXIF or XMP: 1 (upright) to 8; 1 where they cannot be read."""
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation)
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - whatever is in there, the pixels are good
         return 1
     return int(found) if found in range(1, 9) else 1

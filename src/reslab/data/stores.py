@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from reslab.data.preprocess import Fit, decode_image
+from reslab.data.preprocess import Fit, decode_content, read_file
 
 
 class Store(Protocol):
@@ -27,12 +28,22 @@ class Store(Protocol):
             OSError: where it is not there.
         """
 
-    def decode(self, name: str, fit: Fit) -> npt.NDArray[np.uint8]:
-        """Its pixels (C, size, size).
+    def read(self, name: str) -> bytes:
+        """A picture's file.
 
         Raises:
-            UserError: where it cannot be decoded.
+            OSError, UserError: where it cannot be read.
         """
+
+    def open(self, name: str) -> BinaryIO:
+        """A picture's file, for who wants its beginning alone.
+
+        Raises:
+            OSError, UserError: where it cannot be read.
+        """
+
+    def place(self, name: str) -> str:
+        """Where a picture is, as people are told."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,19 @@ class Files:
         found = (self.root / name).stat()
         return found.st_size, found.st_mtime_ns
 
-    def decode(self, name: str, fit: Fit) -> npt.NDArray[np.uint8]:
-        """As ``decode_image`` does."""
-        return decode_image(self.root / name, fit)
+    def read(self, name: str) -> bytes:
+        """See ``read_file``."""
+        return read_file(self.root / name)
+
+    def open(self, name: str) -> BinaryIO:
+        """The file itself."""
+        return (self.root / name).open("rb")
+
+    def place(self, name: str) -> str:
+        """Its path."""
+        return str(self.root / name)
+
+
+def decode_from(store: Store, name: str, fit: Fit) -> npt.NDArray[np.uint8]:
+    """A picture of a store as the pixels (C, size, size), see ``decode_content``."""
+    return decode_content(partial(store.read, name), fit, store.place(name))
