@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +220,28 @@ def test_what_was_drawn_before_is_the_test_again(tmp_path: Path) -> None:
     given = fill(tmp_path / "split" / "train", 3).parent
     fill(given / "test", 2)
     assert open_folder(given).drawn == ()
+
+
+def test_each_process_learns_from_its_part(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets")
+    whole = open_folder(root, FileSettings(test=0.2))
+    parts = [open_folder(root, FileSettings(test=0.2, rank=(rank, 2))) for rank in range(2)]
+    assert all(part.card.classes == whole.card.classes for part in parts)
+    assert all(part.parts[1] == whole.parts[1] for part in parts)
+    learned = [file for part in parts for file in part.parts[0]]
+    assert sorted(file.path for file in learned) == sorted(f.path for f in whole.parts[0])
+
+
+def test_shards_are_read_as_folders_are(tmp_path: Path) -> None:
+    root = fill(tmp_path / "pets", 3)
+    whole = open_folder(root, FileSettings(test=0.0, image_size=8))
+    with tarfile.open(tmp_path / "pets.tar", "w") as tar:
+        for number, file in enumerate(whole.listing.files):
+            tar.add(root / file.path, f"{number}{Path(file.path).suffix}")
+            (tmp_path / "label").write_text(file.label)
+            tar.add(tmp_path / "label", f"{number}.cls")
+    shards = open_folder(f"wds:{tmp_path}/*.tar", FileSettings(test=0.0, image_size=8))
+    assert shards.card.classes == whole.card.classes
+    ours, theirs = shards.load_train(), whole.load_train()
+    np.testing.assert_array_equal(ours.labels_N, theirs.labels_N)
+    np.testing.assert_array_equal(ours.pixels_NCHW[:], theirs.pixels_NCHW[:])

@@ -20,6 +20,6 @@ def test_it_is_told_now_and_then(
             now[0] = float(step)
             teller.tell(100 * step, 1200)
     assert caplog.messages == [
-        "decoded 500 of 1,200 pictures, 100/s, 0:07 left",
-        "decoded 1,000 of 1,200 pictures, 100/s, 0:02 left",
+        "decoded 600 of 1,200 pictures, 100/s, 0:06 left",
+        "decoded 1,100 of 1,200 pictures, 100/s, 0:01 left",
     ]

@@ -9,7 +9,8 @@ import pytest
 
 from reslab.data.layout import SplitName
 from reslab.data.listing import Listed, Listing
-from reslab.data.parts import divide, take_out
+from reslab.data.parts import divide, of_rank, take_out
+from reslab.data.stores import Files
 
 
 def listing(*splits: SplitName | None, count: int = 10) -> Listing:
@@ -19,7 +20,7 @@ def listing(*splits: SplitName | None, count: int = 10) -> Listing:
         for label in ("cat", "dog")
         for number in range(count)
     )
-    return Listing(root=Path(), origin=Path(), files=tuple(files))
+    return Listing(store=Files(Path()), origin=Path(), files=tuple(files))
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,20 @@ def test_paths_are_taken_out_where_they_are() -> None:
     files = listing(None, count=2).files
     pool, test = take_out(files, [files[3].path, files[0].path, "gone.png"])
     assert (pool, test) == (files[1:3], (files[0], files[3]))
+
+
+@pytest.mark.parametrize(("shards", "processes"), [(1, 3), (3, 3), (7, 3), (2, 3), (4, 1)])
+def test_processes_share_what_is_for_training(shards: int, processes: int) -> None:
+    files = [
+        Listed(path=f"{number}.png", label="cat", shard=f"{number % shards}.tar")
+        for number in range(30)
+    ]
+    held = Listed(path="val.png", label="cat", split="val", shard="val.tar")
+    parts = [of_rank([*files, held], rank, processes) for rank in range(processes)]
+    assert all(held in part for part in parts)
+    given = [file for part in parts for file in part if file != held]
+    assert sorted(file.path for file in given) == sorted(file.path for file in files)
+    # Nobody reads a shard that another one reads, where that can be.
+    readers = Counter(shard for part in parts for shard in {file.shard for file in part})
+    del readers["val.tar"]
+    assert max(readers.values()) == (1 if shards >= processes else processes)

@@ -56,8 +56,8 @@ class Asked:
     data: Annotated[
         str | None,
         Parameter(
-            help="data set, see `reslab data list`, or a folder or manifest (CSV, TSV, JSONL) of "
-            "pictures"
+            help="data set, see `reslab data list`; a folder or manifest (CSV, TSV, JSONL) of "
+            "pictures; wds:PATTERN for WebDataset shards; hf:NAME for Hugging Face's datasets"
         ),
     ] = None
     root: Root = None

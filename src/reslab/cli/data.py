@@ -66,7 +66,7 @@ def list_(*, json: Json = False) -> None:
 
 @app.command
 def preview(
-    name: Annotated[str, Parameter(help="the data set, or a folder or manifest of pictures")],
+    name: Annotated[str, Parameter(help="the data set, or what train takes as --data")],
     /,
     *,
     out: Annotated[Path, Parameter(help="the picture to write, a .png")],

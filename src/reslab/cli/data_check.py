@@ -26,7 +26,9 @@ _TOLD_EACH = 2000
 
 
 def check(
-    place: Annotated[Path, Parameter(help="folder or manifest of pictures")],
+    place: Annotated[
+        str, Parameter(help="folder or manifest of pictures, or what else train takes as --data")
+    ],
     /,
     *,
     fix_list: Annotated[
@@ -88,9 +90,9 @@ def check(
         )
 
 
-def _document(place: Path, checked: Checked, image_size: int) -> dict[str, Any]:
+def _document(place: str, checked: Checked, image_size: int) -> dict[str, Any]:
     return {
-        "data": str(place),
+        "data": place,
         "pictures": checked.pictures,
         "image_size": image_size,
         "findings": [

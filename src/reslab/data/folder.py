@@ -34,7 +34,7 @@ from reslab.data.ingest import ingest
 from reslab.data.listing import Listed, Listing, list_folder
 from reslab.data.manifest import read_manifest
 from reslab.data.pace import Pace
-from reslab.data.parts import Parts, divide, take_out
+from reslab.data.parts import Parts, divide, of_rank, take_out
 from reslab.data.preprocess import FORMATS, Fit
 from reslab.data.shards import list_shards
 from reslab.data.shown import is_grey
@@ -78,6 +78,8 @@ class FileSettings:
         classes: in the order of the labels; None: those that there are.
         exclude: paths that are left out.
         tested: paths that were drawn for the test before, and so are it again; None: none were.
+        rank: which of how many processes this is, each of which learns from a part of the pictures
+            for training; the classes are those of all of them, and the test is everybody's.
         room: bytes that the cache of decoded pictures may take.
     """
 
@@ -90,6 +92,7 @@ class FileSettings:
     classes: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     tested: tuple[str, ...] | None = None
+    rank: tuple[int, int] = (0, 1)
     room: int = 20 * 2**30
 
 
@@ -206,8 +209,10 @@ class FolderSource:
         """Pictures for training and validation, and for the test."""
         asked = self._settings
         if asked.tested is not None:
-            return take_out(self.listing.files, asked.tested)
-        return divide(self.listing, asked.test, seed=asked.split_seed)
+            pool, test = take_out(self.listing.files, asked.tested)
+        else:
+            pool, test = divide(self.listing, asked.test, seed=asked.split_seed)
+        return of_rank(pool, *asked.rank), test
 
     def _labels(self, files: Sequence[Listed]) -> npt.NDArray[np.int64]:
         numbers = {name: number for number, name in enumerate(self._classes)}

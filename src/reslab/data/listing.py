@@ -43,12 +43,14 @@ class Listed:
         label: the name of its class.
         split: that it belongs to, where that is said.
         group: of pictures that belong together, where that is said.
+        shard: file that it lies in with others; empty: it has one of its own.
     """
 
     path: str
     label: str
     split: SplitName | None = None
     group: str | None = None
+    shard: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -45,3 +45,22 @@ def take_out(files: Iterable[Listed], tested: Iterable[str]) -> Parts:
     for file in files:
         (test if file.path in wanted else pool).append(file)
     return tuple(pool), tuple(test)
+
+
+def of_rank(files: Sequence[Listed], rank: int, processes: int) -> tuple[Listed, ...]:
+    """What one of several processes learns from: whole shards, where there are enough of them.
+
+    Args:
+        files: for training; those for validation are everybody's.
+        rank: of the process, from 0 on.
+        processes: how many there are.
+    """
+    learned = [file for file in files if file.split != "val"]
+    shards = {name: number for number, name in enumerate(sorted({f.shard for f in learned}))}
+    by_shard = len(shards) >= processes
+    mine = {
+        file.path
+        for number, file in enumerate(learned)
+        if (shards[file.shard] if by_shard else number) % processes == rank
+    }
+    return tuple(file for file in files if file.split == "val" or file.path in mine)

@@ -140,7 +140,7 @@ def list_shards(pattern: str) -> Listing:
                 passed.append(PassedOver(path=name, reason="outside"))
                 continue
             members[name] = parts.pictures[end]
-            files.append(Listed(path=name, label=found, split=split))
+            files.append(Listed(path=name, label=found, split=split, shard=label))
     if not files:
         raise UserError(
             f"the shards {pattern} hold no pictures with classes",
