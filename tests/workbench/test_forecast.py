@@ -45,6 +45,22 @@ def test_a_limit_shortens_the_plan(tiny_source: reslab.ArraySource) -> None:
     assert told.seconds < 9.0
 
 
+def test_a_limit_shorter_than_an_epoch_is_warned_about(
+    tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = reslab.recipe(training={"epochs": 2, "batch_size": 4, "time_limit": 1000})
+    prepared = resolve(spec, tiny_source)
+    steps = prepared.run.facts.steps_per_epoch
+    # As if half of an epoch's steps would take the whole time.
+    monkeypatch.setattr("reslab.workbench.forecast.rehearse", lambda stepper: 2000 / steps)
+    runtime = Runtime(**prepared.run.engine.model_dump())
+    with runtime.active():
+        model = initial_model(prepared.run, runtime)
+        ready = make_ready(prepared, model, runtime, ends_at=time.perf_counter() + 1000)
+    assert 0 < ready.forecast.steps < steps
+    assert any(f"of the {steps} steps of an epoch" in text for text in ready.warnings)
+
+
 def test_a_crowd_is_told(tiny_source: reslab.ArraySource, monkeypatch: pytest.MonkeyPatch) -> None:
     class Crowded(Load):
         def others(self) -> float:

@@ -196,29 +196,6 @@ def test_a_limit_too_short_for_a_step_is_told_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_limit_shorter_than_an_epoch_is_warned_about(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Watch(NullObserver):
-        told: tuple[str, ...] = ()
-
-        def on_warning(self, text: str) -> None:
-            self.told += (text,)
-
-    # 300 steps an epoch, of a net whose steps take a while.
-    images = np.random.default_rng(0).integers(0, 256, (1220, 16, 16), np.uint8)
-    source = reslab.ArraySource(images, np.arange(1220) % 2)
-    watch = Watch()
-    spec = reslab.recipe(
-        model={"name": "resnet110"},
-        data={"validation": 20},
-        training={"batch_size": 4, "time_limit": 8},
-    )
-    run = reslab.train(spec, data=source, out=tmp_path / "run", observers=[watch])
-    assert run.metrics["steps"] < 300
-    assert any("of the 300 steps of an epoch" in text for text in watch.told)
-
-
 def test_a_disk_that_fails_in_mid_run_is_told_with_the_way_on(
     tiny_source: reslab.ArraySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
