@@ -8,17 +8,21 @@ What stays within one picture's codes by chance cannot be told, nor can changed 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
+from typing import NamedTuple
 
 import simplejpeg
 from PIL import Image
+
+from reslab.data.preprocess import FORMATS, JPEGS
 
 # Markers of a JPEG: ITU-T T.81, table B.1. Within the codes of a scan, 0xFF is followed by 0 or by
 # the number of a restart.
 _SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _START_OF_SCAN, _END = 0xDA, 0xD9
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Frames of Huffman codes of cosines, sequential or progressive: next to all there are.
+_USUAL_FRAMES = (0xC0, 0xC1, 0xC2)
 
 # Bytes at the end of a WebP's codes that its decoders may do without: they read ahead, and encoders
 # fill up. libwebp's pictures need all but 3 (lossy) and 1 (lossless).
@@ -35,7 +39,7 @@ def is_damaged(content: bytes, image_format: str | None) -> bool:
         content: of the file.
         image_format: Pillow's name of it.
     """
-    if image_format in ("JPEG", "MPO"):
+    if image_format in JPEGS:
         return _is_damaged_jpeg(content)
     if image_format == "WEBP":
         return _is_damaged_webp(content)
@@ -47,22 +51,28 @@ def is_damaged(content: bytes, image_format: str | None) -> bool:
 def _is_damaged_jpeg(content: bytes) -> bool:
     """Whether codes are wrong, missing or left, or scans are missing."""
     told = _told_of_jpeg(content)
-    end = _end_of_jpeg(content)
-    spare = re.search(r"(\d+) extraneous bytes before marker 0xd9", told)
-    if spare and end is not None:
+    segments = list(_segments(content))
+    end = next((segment.place for segment in segments if segment.marker == _END), None)
+    left = re.search(r"(\d+) extraneous bytes before marker 0xd9", told)
+    if left and end is not None:
         # Some cameras fill up the end with zeros.
-        return any(content[end - int(spare[1]) : end])
+        return any(content[end - int(left[1]) : end])
     # What it cannot do at all is no damage: CMYK with an odd transformation and the like.
     if "orrupt" in told or "remature" in told:
         return True
-    if end is None or told:
+    is_usual = any(segment.marker in _USUAL_FRAMES for segment in segments)
+    if end is None or told or not is_usual:
         return False
-    if not _has_all_scans(content):
-        return True
+    return not _has_all_scans(segments) or not _needs_its_end(content, end)
+
+
+def _needs_its_end(content: bytes, end: int) -> bool:
+    """Whether a JPEG whose codes end there is told to be short without their last byte."""
     last = 2 if content[end - 2 : end] == b"\xff\x00" else 1
-    if content[end - 1] in (0x00, 0xFF) and last == 1:
-        return False
-    return not _told_of_jpeg(content[: end - last] + content[end:])
+    # Bytes that were filled up, too few to be told of, say nothing.
+    if last == 1 and content[end - 1] in (0x00, 0xFF):
+        return True
+    return bool(_told_of_jpeg(content[: end - last] + content[end:]))
 
 
 def _told_of_jpeg(content: bytes) -> str:
@@ -76,8 +86,16 @@ def _told_of_jpeg(content: bytes) -> str:
     return ""
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Marker, place and content of each segment of a JPEG, the codes of scans left out."""
+class _Segment(NamedTuple):
+    """A part of a JPEG: its marker, where that is, and what it holds."""
+
+    marker: int
+    place: int
+    content: bytes
+
+
+def _segments(content: bytes) -> Iterator[_Segment]:
+    """The segments of a JPEG up to its end, the codes of scans left out."""
     place = 2
     while (place := content.find(b"\xff", place)) >= 0 and place + 1 < len(content):
         marker = content[place + 1]
@@ -85,7 +103,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, bytes]]:
             place += 1
             continue
         size = int.from_bytes(content[place + 2 : place + 4]) if marker != _END else 0
-        yield marker, place, content[place + 4 : place + 2 + size]
+        yield _Segment(marker, place, content[place + 4 : place + 2 + size])
         if marker == _END:
             return
         place += 2 + size
@@ -94,24 +112,19 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, bytes]]:
             place = found.start() if found else len(content)
 
 
-def _end_of_jpeg(content: bytes) -> int | None:
-    """Place of the marker that ends it; None where there is none."""
-    return next((place for marker, place, _ in _segments(content) if marker == _END), None)
-
-
-def _has_all_scans(content: bytes) -> bool:
+def _has_all_scans(segments: Sequence[_Segment]) -> bool:
     """Whether every bit of every coefficient of every component is in some scan."""
     missing: set[tuple[int, int]] = set()
-    for marker, _, segment in _segments(content):
-        if marker in _FRAMES:
-            components = segment[6 : 6 + 3 * segment[5] : 3]
+    for marker, _, content in segments:
+        if marker in _USUAL_FRAMES:
+            components = content[6 : 6 + 3 * content[5] : 3]
             missing = {(component, k) for component in components for k in range(64)}
-        if marker == _START_OF_SCAN and segment:
-            count = segment[0]
-            first, last, bits = segment[1 + 2 * count : 4 + 2 * count]
+        if marker == _START_OF_SCAN:
+            count = content[0]
+            first, last, bits = content[1 + 2 * count : 4 + 2 * count]
             # The lower four bits tell how many bits of the coefficients are left for later scans.
             if bits & 0x0F == 0:
-                seen = segment[1 : 1 + 2 * count : 2]
+                seen = content[1 : 1 + 2 * count : 2]
                 missing -= {(component, k) for component in seen for k in range(first, last + 1)}
     return not missing
 
@@ -160,7 +173,7 @@ def _palette_size(flags: int) -> int:
 def _can_be_decoded(content: bytes) -> bool:
     """Whether Pillow reads it to its end."""
     try:
-        with Image.open(BytesIO(content)) as image:
+        with Image.open(BytesIO(content), formats=FORMATS) as image:
             image.load()
     except Exception:  # noqa: BLE001 - decoders fail in any way they like
         return False
