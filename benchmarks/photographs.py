@@ -6,6 +6,7 @@ tinted, in folders of ten classes.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +21,21 @@ _SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
 
 def write_photographs(root: Path, count: int) -> None:
     """So many files below a folder, which is not there yet or has them already."""
-    originals = _originals()
     for number in range(count):
         path = root / f"class-{number % CLASSES}" / f"{number:05}.jpg"
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        _part(originals[number % len(originals)], number).save(path, quality=QUALITY)
+        photograph(number).save(path, quality=QUALITY)
 
 
+def photograph(number: int) -> Image.Image:
+    """The photograph of that number."""
+    originals = _originals()
+    return _part(originals[number % len(originals)], number)
+
+
+@cache
 def _originals() -> list[Image.Image]:
     from skimage import data  # noqa: PLC0415
     from sklearn.datasets import load_sample_images  # noqa: PLC0415

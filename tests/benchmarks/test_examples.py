@@ -5,7 +5,8 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["accuracy_table", "compare", "measure", "provenance", "stock", "tables", "tricks"]
+    "name",
+    ["accuracy_table", "compare", "damaged", "measure", "provenance", "stock", "tables", "tricks"],
 )
 def test_examples_of_docstrings_are_true(benchmarks, name):
     failed, tried = doctest.testmod(importlib.import_module(name))

@@ -10,13 +10,12 @@ from pathlib import PurePosixPath
 import cv2
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from reslab.catalog.datasets import Background
+from reslab.data.damage import is_damaged
 from reslab.data.preprocess import (
     FORMATS,
-    JPEGS,
     MAX_PIXELS,
     SUFFIXES,
     decode_shown,
@@ -116,7 +115,8 @@ def _inspect_pixels(
     image: Image.Image, content: bytes, suffix: str, background: Background
 ) -> Inspected:
     kinds = _of_storage(image, suffix)
-    kinds += _of_damage(image, content)
+    if is_damaged(content, image.format):
+        kinds.append("damaged")
     # In one piece even where it is turned.
     shown_HWC = np.ascontiguousarray(
         decode_shown(image, content, channels=3, background=background)
@@ -172,18 +172,3 @@ def _of_storage(image: Image.Image, suffix: str) -> list[str]:
     if image.mode.startswith("I"):
         kinds.append("sixteen_bit")
     return kinds
-
-
-def _of_damage(image: Image.Image, content: bytes) -> list[str]:
-    """Damage in a JPEG, which decoders pass over and fill up with grey."""
-    if image.format not in JPEGS:
-        return []
-    try:
-        simplejpeg.decode_jpeg(content, colorspace="GRAY", strict=True)
-    except ValueError as error:
-        # What it cannot do at all is no damage: CMYK and the like.
-        told = str(error)
-        # A few bytes too many before the end are what some cameras write.
-        if ("orrupt" in told or "remature" in told) and "extraneous bytes" not in told:
-            return ["damaged"]
-    return []

@@ -28,7 +28,7 @@ def orientation_of(image: Image.Image) -> int:
         found = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - whatever is in there, the pixels are good
         return 1
-    return int(found) if found in range(1, 9) else 1
+    return next((known for known in range(1, 9) if known == found), 1)
 
 
 def turn(pixels_HWC: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
