@@ -31,8 +31,8 @@ from PIL import Image
 from measure import describe_machine
 from photographs import photograph
 from race import say
-from reslab.data.check import check_pictures
-from reslab.data.listing import list_folder
+from reslab.data.checks.check import check_pictures
+from reslab.data.pictures.listing import list_folder
 from reslab.engine.machine import inspect_machine
 from tables import table
 

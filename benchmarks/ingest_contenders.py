@@ -19,8 +19,8 @@ from torchvision.transforms import v2
 
 from race import Entrant, Round
 from reslab.data.batches import TrainBatches
-from reslab.data.folder import FileSettings, open_folder
 from reslab.data.normalise import measure_normaliser
+from reslab.data.pictures.folder import FileSettings, open_folder
 from reslab.engine.runtime import Runtime
 from reslab.folders import cache_folder
 

@@ -80,7 +80,7 @@ def _pictures_are_packed_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> 
     """The user's cache keeps what it has, and gets nothing of the tests'."""
     cache = tmp_path_factory.mktemp("packs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reslab.data.ingest.cache_folder", lambda kind: cache / kind)
+        patch.setattr("reslab.data.pictures.ingest.cache_folder", lambda kind: cache / kind)
         yield
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reslab.cli.main import run
-from reslab.data.path_lists import read_paths
-from tests.data.messy import Messy, build
+from reslab.data.pictures.path_lists import read_paths
+from tests.data.checks.messy import Messy, build
 from tests.workbench.test_sources import shade
 
 

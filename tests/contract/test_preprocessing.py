@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 
 import reslab
 from reslab.catalog.datasets import name_and_root
-from reslab.data.inspection import inspect_picture
-from reslab.data.preprocess import Fit, decode_image, square
-from reslab.data.stores import Files
+from reslab.data.checks.inspection import inspect_picture
+from reslab.data.pictures.preprocess import Fit, decode_image, square
+from reslab.data.pictures.stores import Files
 from reslab.spec.recipes import recipe_document
 from reslab.spec.run import RunSpec
 from reslab.spec.text import build

@@ -204,7 +204,7 @@ def test_name_and_root_choose_the_data() -> None:
 
 
 def test_settings_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reslab.data.ingest.cache_folder", lambda kind: tmp_path / kind)
+    monkeypatch.setattr("reslab.data.pictures.ingest.cache_folder", lambda kind: tmp_path / kind)
     root = tmp_path / "shades"
     for label, level in (("bright", 200), ("dark", 60)):
         (root / label).mkdir(parents=True)

@@ -11,8 +11,8 @@ from PIL import Image
 
 import reslab
 from reslab.catalog.datasets import name_and_root
-from reslab.data.folder import FileSettings, FolderSource, open_folder
-from reslab.data.path_lists import read_paths
+from reslab.data.pictures.folder import FileSettings, FolderSource, open_folder
+from reslab.data.pictures.path_lists import read_paths
 from reslab.errors import UserError
 from reslab.spec.data import DataSpec
 from reslab.workbench.evaluate import evaluate_run

@@ -81,10 +81,10 @@ FOLDER_PREFIX = "folder:"
 # What stands before a pattern of shards, and before the name of a data set of Hugging Face.
 SHARDS, HUB = "wds:", "hf:"
 
-# Files that name pictures with their classes; see ``reslab.data.manifest``.
+# Files that name pictures with their classes; see ``reslab.data.pictures.manifest``.
 MANIFESTS = (".csv", ".tsv", ".jsonl")
 
-# How a picture of any size becomes a square: see ``reslab.data.preprocess.Fit``.
+# How a picture of any size becomes a square: see ``reslab.data.pictures.preprocess.Fit``.
 FitPolicy = Literal["crop", "pad", "squash"]
 Background = Literal["black", "grey", "white"]
 

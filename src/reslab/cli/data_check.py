@@ -15,8 +15,8 @@ from reslab.wording import one_line, shown
 from reslab.writing import check_parent, write_atomically
 
 if TYPE_CHECKING:
-    from reslab.data.check import Checked
-    from reslab.data.findings import Finding
+    from reslab.data.checks.check import Checked
+    from reslab.data.checks.findings import Finding
 
 # Files that are named of each finding; --json names all.
 _SHOWN = 3
@@ -46,9 +46,9 @@ def check(
     """Look for whatever is wrong with a folder or manifest of pictures; 2 is returned on errors."""
     if fix_list is not None:
         check_parent(fix_list, "--fix-list")
-    from reslab.data.check import check_pictures
-    from reslab.data.folder import FileSettings, open_folder
-    from reslab.data.path_lists import format_reasons, read_paths
+    from reslab.data.checks.check import check_pictures
+    from reslab.data.pictures.folder import FileSettings, open_folder
+    from reslab.data.pictures.path_lists import format_reasons, read_paths
     from reslab.engine.machine import inspect_machine
 
     excluded = () if exclude is None else read_paths(exclude)

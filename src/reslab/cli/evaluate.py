@@ -79,7 +79,7 @@ def evaluate(
     source = None
     other: dict[str, str] = {}
     if data is not None:
-        from reslab.data.folder import FolderSource
+        from reslab.data.pictures.folder import FolderSource
         from reslab.workbench.sources import other_source
 
         source = other_source(loaded.spec, data, root)

@@ -134,7 +134,7 @@ def expand(images: tuple[Path, ...]) -> list[Path]:
     Raises:
         UserError: where there is nothing to classify.
     """
-    from reslab.data.preprocess import SUFFIXES
+    from reslab.data.pictures.preprocess import SUFFIXES
     from reslab.runs.folder import SPEC
 
     if not images:

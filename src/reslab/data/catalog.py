@@ -15,7 +15,7 @@ from reslab.data.source import DataSource
 from reslab.errors import UserError
 
 if TYPE_CHECKING:
-    from reslab.data.folder import FileSettings
+    from reslab.data.pictures.folder import FileSettings
 
 # Readers of data sets that come with a library, and so have no files to be pointed to.
 BUNDLED: dict[str, Callable[[DataCard], DataSource]] = {
@@ -63,7 +63,7 @@ def open_source(
                 remedy="name it with --data FOLDER, or --root FOLDER",
             )
         # torch comes with the decoder, and is not waited for by who has no pictures.
-        from reslab.data.folder import open_folder  # noqa: PLC0415
+        from reslab.data.pictures.folder import open_folder  # noqa: PLC0415
 
         return open_folder(root, files)
     card = find_card(name)

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from reslab.data.folder import FolderSource
+from reslab.data.pictures.folder import FolderSource
 from reslab.data.source import DataSource, Images
 from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.calibration import to_probabilities

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from reslab.data.arrays import to_nchw
+from reslab.data.pictures.preprocess import Fit, decode_image
 from reslab.data.pixels import Pixels
-from reslab.data.preprocess import Fit, decode_image
 from reslab.data.source import Images
 from reslab.engine.runtime import Runtime
 from reslab.errors import UserError

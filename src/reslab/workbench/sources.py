@@ -8,10 +8,10 @@ from pathlib import Path
 
 from reslab.catalog.datasets import FOLDER_PREFIX, name_and_root
 from reslab.data.catalog import find_card, open_source
-from reslab.data.folder import FileSettings, FolderSource
 from reslab.data.groups import read_groups
-from reslab.data.path_lists import read_paths
-from reslab.data.preprocess import SUFFIXES
+from reslab.data.pictures.folder import FileSettings, FolderSource
+from reslab.data.pictures.path_lists import read_paths
+from reslab.data.pictures.preprocess import SUFFIXES
 from reslab.data.source import DataSource, Images
 from reslab.errors import UserError
 from reslab.runs.folder import EXCLUDED, GROUPS, TESTED, RunFolder

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from reslab.data.folder import FolderSource
 from reslab.data.groups import format_groups
-from reslab.data.path_lists import format_paths, format_reasons, read_paths
+from reslab.data.pictures.folder import FolderSource
+from reslab.data.pictures.path_lists import format_paths, format_reasons, read_paths
 from reslab.data.pixels import Pixels
 from reslab.data.source import DataSource
 from reslab.engine.runtime import Runtime

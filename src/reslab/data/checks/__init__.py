@@ -1,0 +1,1 @@
+"""What may be wrong with pictures before a net learns from them."""

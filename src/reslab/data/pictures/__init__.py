@@ -1,0 +1,1 @@
+"""Pictures of one's own: listed, decoded, kept, read."""

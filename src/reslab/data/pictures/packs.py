@@ -1,0 +1,138 @@
+"""The packs of the cache: where each lies, who may write to it, and which make room for others.
+
+A pack lies in ``pictures/KEY/NUMBER``, its lock beside in ``pictures/KEY.lock``. Its pixels are
+never moved within a file, for others may be reading them; where most of them are of pictures that
+have changed since, a new pack with the next number takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from reslab.data.pictures.packed import Pack, pixel_bytes
+
+# The end of a pack's name while it is deleted.
+_GOING = ".going"
+
+
+class Shelf:
+    """A place for a pack among those of all picture folders.
+
+    Args:
+        folder: of all packs.
+        key: of this one.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder / key
+        folder.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(_lock_of(self.folder))
+
+    def open(self, shape: tuple[int, int, int]) -> Pack:
+        """The pack, empty where there was none.
+
+        Args:
+            shape: (C, H, W) of a picture.
+        """
+        numbers = self._numbers()
+        return self._number(max(numbers, default=0), shape)
+
+    def begin_anew(self, shape: tuple[int, int, int]) -> Pack:
+        """An empty pack in place of the one that is there, which who reads it goes on reading."""
+        old = self._numbers()
+        pack = self._number(max(old, default=-1) + 1, shape)
+        for number in old:
+            # Where files that are open cannot be deleted, the next time will do.
+            shutil.rmtree(self.folder / str(number), ignore_errors=True)
+        return pack
+
+    def make_room(self, wanted: int, room: int) -> int:
+        """Bytes that this pack may take, others that were not used for longest deleted for it.
+
+        Args:
+            wanted: bytes that it could use.
+            room: bytes for all packs together.
+        """
+        others = [
+            other
+            for other in self.folder.parent.iterdir()
+            if other != self.folder and other.is_dir()
+        ]
+        taken = {other: bytes_of(other) for other in others}
+        for other in sorted(others, key=_last_used):
+            if wanted + sum(taken.values()) <= room:
+                break
+            if _delete(other):
+                del taken[other]
+        return max(0, min(wanted, room - sum(taken.values())))
+
+    def was_used(self) -> None:
+        """Let others make room before this one does."""
+        os.utime(self.folder)
+
+    def _numbers(self) -> list[int]:
+        if not self.folder.exists():
+            return []
+        return [int(entry.name) for entry in self.folder.iterdir() if entry.name.isdecimal()]
+
+    def _number(self, number: int, shape: tuple[int, int, int]) -> Pack:
+        folder = self.folder / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        return Pack(folder, shape)
+
+
+def bytes_of(folder: Path) -> int:
+    """What the pixels of a place take on the disk; another process may delete it meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return sum(pixel_bytes(pack) for pack in folder.iterdir())
+    return 0
+
+
+def _last_used(folder: Path) -> float:
+    with contextlib.suppress(FileNotFoundError):
+        return folder.stat().st_mtime
+    return 0.0
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.parent / f"{folder.name}.lock"
+
+
+def _delete(folder: Path) -> bool:
+    """Delete a pack that nobody writes to; False where somebody does."""
+    if folder.name.endswith(_GOING):
+        # Whoever began to delete it was ended.
+        shutil.rmtree(folder, ignore_errors=True)
+        return True
+    try:
+        with FileLock(_lock_of(folder), timeout=0):
+            going = folder.with_name(folder.name + _GOING)
+            # In one go, so that nobody finds half of it.
+            folder.rename(going)
+    except FileNotFoundError:
+        return True
+    except (OSError, Timeout):
+        return False
+    shutil.rmtree(going, ignore_errors=True)
+    return True
+
+
+def count_dead(pack: Pack, stale: set[str], exists: Callable[[str], bool]) -> tuple[int, int]:
+    """Slots of a pack that nobody will read again, and those that somebody may.
+
+    Args:
+        pack: the pack.
+        stale: names of pictures that have changed.
+        exists: whether there still is a picture of that name.
+    """
+    alive = sum(
+        entry.slot >= 0 and name not in stale and exists(name)
+        for name, entry in pack.entries.items()
+    )
+    return pack.slots - alive, alive

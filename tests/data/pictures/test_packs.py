@@ -1,0 +1,104 @@
+"""Where packs lie, and which go for others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from reslab.data.pictures.packed import Entry, Pack, describe
+from reslab.data.pictures.packs import Shelf, bytes_of, count_dead
+
+SHAPE = (1, 2, 2)
+
+
+def add(pack: Pack, *names: str) -> None:
+    pixels = np.arange(4, dtype=np.uint8).reshape(SHAPE)
+    pack.add(
+        [(describe(Entry(name=name, size=1, changed=1), pixels), pixels) for name in names],
+        capacity=99,
+    )
+
+
+def filled(folder: Path, key: str, count: int, used: int) -> Shelf:
+    shelf = Shelf(folder, key)
+    add(shelf.open(SHAPE), *(f"{n}" for n in range(count)))
+    os.utime(shelf.folder, (used, used))
+    return shelf
+
+
+def test_a_pack_is_found_again(tmp_path: Path) -> None:
+    filled(tmp_path, "a", 3, 1)
+    assert Shelf(tmp_path, "a").open(SHAPE).slots == 3
+    assert Shelf(tmp_path, "b").open(SHAPE).slots == 0
+    assert bytes_of(tmp_path / "a") == 12
+
+
+def test_a_new_pack_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    shelf = filled(tmp_path, "a", 3, 1)
+    reader = shelf.open(SHAPE).reader()
+    pack = shelf.begin_anew(SHAPE)
+    assert pack.slots == 0
+    add(pack, "x")
+    assert list(Shelf(tmp_path, "a").open(SHAPE).entries) == ["x"]
+    assert bytes_of(shelf.folder) == 4
+    pixels = np.empty(SHAPE, np.uint8)
+    reader.read(2, pixels)
+    assert pixels.ravel().tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("room", "granted", "left"),
+    [(100, 8, "abc"), (39, 8, "bc"), (27, 8, "c"), (7, 7, ""), (0, 0, "")],
+)
+def test_those_that_were_not_used_for_longest_make_room(
+    tmp_path: Path, room: int, granted: int, left: str
+) -> None:
+    for used, key in enumerate("abc"):
+        filled(tmp_path, key, 3, 1000 + used)
+    assert Shelf(tmp_path, "new").make_room(8, room) == granted
+    assert "".join(sorted(p.name for p in tmp_path.iterdir() if p.is_dir())) == left
+
+
+def test_a_pack_that_somebody_writes_to_stays(tmp_path: Path) -> None:
+    shelf = filled(tmp_path, "a", 3, 1)
+    with FileLock(tmp_path / "a.lock", is_singleton=False, thread_local=False):
+        assert Shelf(tmp_path, "new").make_room(8, 15) == 3
+    assert bytes_of(shelf.folder) == 12
+
+
+def test_what_another_process_deletes_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path, "a", 3, 1)
+    monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(FileNotFoundError()))
+    assert Shelf(tmp_path, "new").make_room(8, 8) == 8
+    assert bytes_of(tmp_path / "gone") == 0
+
+
+def test_what_was_half_deleted_is_deleted(tmp_path: Path) -> None:
+    shelf = filled(tmp_path, "a", 3, 1)
+    shelf.folder.rename(tmp_path / "a.going")
+    assert Shelf(tmp_path, "new").make_room(8, 15) == 8
+    assert not (tmp_path / "a.going").exists()
+
+
+def test_who_waits_for_a_pack_that_is_deleted_finds_an_empty_one(tmp_path: Path) -> None:
+    shelf = filled(tmp_path, "a", 3, 1)
+    Shelf(tmp_path, "new").make_room(8, 8)
+    with shelf.lock:
+        pack = shelf.open(SHAPE)
+        add(pack, "x")
+    assert list(Shelf(tmp_path, "a").open(SHAPE).entries) == ["x"]
+
+
+def test_dead_slots_are_counted(tmp_path: Path) -> None:
+    shelf = filled(tmp_path, "a", 4, 1)
+    pack = shelf.open(SHAPE)
+    add(pack, "0")
+    pack.add([(Entry(name="bad", size=1, changed=1, fault="torn"), None)], capacity=99)
+    assert count_dead(pack, set(), lambda _: True) == (1, 4)
+    assert count_dead(pack, {"1"}, lambda name: name != "2") == (3, 2)
