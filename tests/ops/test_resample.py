@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reslab.ops import resample
-from reslab.ops.resample import fits, make_filter, scale_picture
+from reslab.ops.resample import fits, make_filter, scale_picture, sum_planes
 
 
 def by_torch(pixels_HWC: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -103,3 +103,15 @@ def test_weights_are_short_even_and_come_to_one(pixels, wanted):
     np.testing.assert_allclose(sums, 1.0, atol=taps * 2.0**-found.shift)
     reached = (found.weights_NT > 0) * (found.first_N[:, None] + np.arange(taps))
     assert reached.max() < pixels
+
+
+@pytest.mark.parametrize("has_kernels", [True, False])
+@pytest.mark.parametrize("shape", [(3, 224, 224), (1, 1, 1), (2, 65, 63), (1, 700, 700)])
+def test_sums_are_exact(monkeypatch, kernels, has_kernels, shape):
+    monkeypatch.setattr(resample, "built_kernels", lambda: kernels if has_kernels else None)
+    noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    for pixels in (np.full(shape, 255, np.uint8), noise):
+        wide = pixels.reshape(len(pixels), -1).astype(object)
+        sums, squares = sum_planes(pixels)
+        assert sums.tolist() == wide.sum(axis=1).tolist()
+        assert squares.tolist() == (wide**2).sum(axis=1).tolist()

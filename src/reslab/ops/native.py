@@ -69,6 +69,7 @@ _SIGNATURES = {
     "mask": "pppppplii",
     "norm_gradient": "pppplii",
     "resample": "pllll" + "ppppp" + "lliiii",
+    "moments": "pppll",
 }
 
 

@@ -1,4 +1,4 @@
-"""Pictures scaled with antialiasing: torch's way, and a kernel that gives the same bits sooner.
+"""Pictures scaled with antialiasing, and summed: by kernels, and by whatever gives the same bits.
 
 Shape suffixes: ``H`` and ``W`` rows and columns, ``C`` channels, ``T`` taps, ``N`` output pixels.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,11 @@ class Filter:
     first_N: npt.NDArray[np.int32]
     weights_NT: npt.NDArray[np.int16]
     shift: int
+
+    @cached_property
+    def addresses(self) -> tuple[int, int]:
+        """Of the two arrays, for the kernel."""
+        return self.first_N.ctypes.data, self.weights_NT.ctypes.data
 
 
 def scale_picture(pixels_HWC: Picture, rows: int, columns: int) -> Picture:
@@ -80,10 +85,8 @@ def _by_kernel(kernels: Kernels, pixels_HWC: Picture, rows: int, columns: int) -
         (height - 1) * row_bytes + width * 3,
         height,
         width,
-        along.first_N.ctypes.data,
-        along.weights_NT.ctypes.data,
-        across.first_N.ctypes.data,
-        across.weights_NT.ctypes.data,
+        *along.addresses,
+        *across.addresses,
         scaled_CHW.ctypes.data,
         rows,
         columns,
@@ -93,6 +96,31 @@ def _by_kernel(kernels: Kernels, pixels_HWC: Picture, rows: int, columns: int) -
         across.shift,
     )
     return scaled_CHW
+
+
+def sum_planes(
+    pixels_CHW: Picture,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Of each channel the sum of the pixels, and that of their squares.
+
+    Args:
+        pixels_CHW: lying in one piece.
+    """
+    kernels = built_kernels()
+    channels = len(pixels_CHW)
+    if kernels is None:
+        wide_CX = pixels_CHW.reshape(channels, -1).astype(np.int64)
+        return wide_CX.sum(axis=1), (wide_CX**2).sum(axis=1)
+    sums_C, squares_C = np.empty(channels, np.int64), np.empty(channels, np.int64)
+    kernels.call(
+        "moments",
+        pixels_CHW.ctypes.data,
+        sums_C.ctypes.data,
+        squares_C.ctypes.data,
+        channels,
+        pixels_CHW[0].size,
+    )
+    return sums_C, squares_C
 
 
 @lru_cache(maxsize=256)

@@ -475,3 +475,47 @@ def test_jpegs_of_all_ways_are_what_pillow_makes_of_them(mode, channels, exif, t
     fit = Fit(channels=channels, size=30)
     difference = decode_image(path, fit).astype(int) - decode_image(png, fit)
     assert np.abs(difference).max() <= 4
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [40, 300])
+def test_plain_jpegs_are_decoded_as_others_are(tmp_path, monkeypatch, channels, size):
+    noise = np.random.default_rng(0).integers(0, 256, (180, 250, 3)).astype(np.uint8)
+    fit = Fit(channels=channels, size=size)
+    for number, mode in enumerate(("RGB", "L")):
+        path = save(tmp_path, Image.fromarray(noise).convert(mode), f"{number}.jpg")
+        found = decode_image(path, fit)
+        with monkeypatch.context() as patch:
+            patch.setattr(preprocess, "_is_plain", lambda content: False)
+            np.testing.assert_array_equal(found, decode_image(path, fit))
+
+
+def exif(orientation):
+    found = Image.Exif()
+    found[0x0112] = orientation
+    return found
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "is_plain"),
+    [
+        ("RGB", {}, True),
+        ("L", {}, True),
+        ("RGB", {"comment": b"a comment"}, True),
+        ("RGB", {"progressive": True}, False),
+        ("RGB", {"exif": exif(6)}, False),
+        ("CMYK", {}, False),
+    ],
+)
+def test_what_is_plain_is_not_asked_for(tmp_path, monkeypatch, mode, options, is_plain):
+    path = save(tmp_path, Image.new(mode, (20, 10)), "a.jpg", **options)
+    asked = []
+    open_it = Image.open
+
+    def watch(*arguments, **named):
+        asked.append(arguments)
+        return open_it(*arguments, **named)
+
+    monkeypatch.setattr(preprocess.Image, "open", watch)
+    decode_image(path, Fit(channels=3, size=8))
+    assert bool(asked) != is_plain

@@ -5,7 +5,10 @@ Shape suffixes: ``N`` pictures, ``M`` of them, ``C`` channels, ``H`` and ``W`` r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -33,8 +36,14 @@ DECODER = (1, PIL.__version__, simplejpeg.__version__, torch.__version__)
 # Pictures that are decoded before they are written down together.
 _PIECE = 64
 
+# Those that a thread takes at once.
+_HAND = 4
+
 # Of as many pictures decoding takes longer than to build the kernels that scale them.
 _MANY = 2000
+
+# Seconds: Linux writes what is older by itself.
+_SEAL_AFTER = 30.0
 
 # A picture to decode, and what became of it.
 Job = Entry
@@ -90,7 +99,7 @@ def ingest(
                 # Built now, or they would only serve the next time.
                 find_kernels()
             done = 0
-            for found in _ahead(partial(pool.map, partial(_decode, store, fit)), jobs):
+            for found in _ahead(partial(_begin, pool, partial(_decode, store, fit)), jobs):
                 pack.add(found, capacity=capacity)
                 done += len(found)
                 tell(done, len(jobs))
@@ -98,8 +107,7 @@ def ingest(
             entries = [pack.entries[name] for name in names]
             slots = pack.reader()
         if not pack.is_sealed:
-            # Nobody needs to wait for the disk.
-            pool.submit(pack.seal)
+            _seal_later(pack)
     except OSError as error:
         raise cannot_write(packs, error) from error
     rows_N = np.flatnonzero([not entry.fault for entry in entries])
@@ -123,6 +131,21 @@ def ingest(
     )
 
 
+def _seal_later(pack: Pack) -> None:
+    """Seal a pack when the system has written most of it anyhow; nobody waits for that.
+
+    Who ends before finds it checked and sealed the next time.
+    """
+    timer = threading.Timer(_SEAL_AFTER, _seal, (pack,))
+    timer.daemon = True
+    timer.start()
+
+
+def _seal(pack: Pack) -> None:
+    with contextlib.suppress(OSError, UserError):
+        pack.seal()
+
+
 def _plan(
     shelf: Shelf, store: Store, names: Sequence[str], fit: Fit, room: int
 ) -> tuple[Pack, list[Job], int]:
@@ -144,6 +167,14 @@ def _plan(
     # Those that had no room when they were decoded, as far as there is some now.
     jobs += homeless[: max(0, capacity - pack.slots - len(jobs))]
     return pack, jobs, capacity
+
+
+def _begin(
+    pool: ThreadPoolExecutor, decode: Callable[[Job], Done], jobs: list[Job]
+) -> Iterator[Done]:
+    """What comes of jobs, which threads take a few at a time: to hand them over takes its time."""
+    hands = [jobs[first : first + _HAND] for first in range(0, len(jobs), _HAND)]
+    return itertools.chain.from_iterable(pool.map(lambda hand: list(map(decode, hand)), hands))
 
 
 def _ahead(begin: Callable[[list[Job]], Iterator[Done]], jobs: list[Job]) -> Iterator[list[Done]]:

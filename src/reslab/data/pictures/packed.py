@@ -21,11 +21,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from reslab.errors import StorageError
+from reslab.ops.resample import sum_planes
 from reslab.writing import cannot_write, flush, write_atomically
 
 PIXELS, INDEX, SEALED = "pixels.u8", "index.jsonl", "sealed"
@@ -60,20 +60,13 @@ class Entry:
 
 def describe(entry: Entry, pixels_CHW: Picture) -> Entry:
     """The entry with what its pixels come to."""
-    pixels = pixels_CHW[0].size
-    found = [cv2.meanStdDev(channel_HW) for channel_HW in pixels_CHW]
-    mean_C, sd_C = (np.array([one[which] for one in found]).ravel() for which in (0, 1))
-    # Whole numbers again: double precision has room for what was divided and rooted.
+    sums_C, squares_C = sum_planes(pixels_CHW)
     return replace(
         entry,
         crc=zlib.crc32(pixels_CHW.data),
-        sums=_whole(pixels * mean_C),
-        squares=_whole(pixels * (sd_C**2 + mean_C**2)),
+        sums=tuple(sums_C.tolist()),
+        squares=tuple(squares_C.tolist()),
     )
-
-
-def _whole(numbers: npt.NDArray[np.float64]) -> tuple[int, ...]:
-    return tuple(int(number) for number in np.rint(numbers))
 
 
 class Pack:

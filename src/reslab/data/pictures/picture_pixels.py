@@ -9,6 +9,7 @@ import logging
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from reslab.data.pictures.preprocess import Fit, background_level
 from reslab.data.pictures.stores import Store, decode_from
 from reslab.data.pixels import Known, Rows
 from reslab.errors import UserError
+
+# Pictures that a thread copies in one go.
+_PIECE = 8
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,16 +67,24 @@ class PicturePixels:
         rows: Rows = np.asarray(np.arange(len(self))[key])
         rows_M = np.atleast_1d(rows)
         pixels_MCHW = np.empty((len(rows_M), *self.shape[1:]), np.uint8)
-        absent = []
-        for place, slot in enumerate(self.slots_N[rows_M].tolist()):
-            if slot < 0:
-                absent.append(place)
-            else:
-                self.packed.read(slot, pixels_MCHW[place])
-        decoded = self.pool.map(self._decode, [int(rows_M[place]) for place in absent])
-        for place, pixels_CHW in zip(absent, decoded, strict=True):
+        has_slot_M = self.slots_N[rows_M] >= 0
+        # By several threads, since even to copy what the system has in memory takes its time.
+        read = self.pool.map(
+            partial(self._read, pixels_MCHW, rows_M), _pieces(np.flatnonzero(has_slot_M))
+        )
+        absent = np.flatnonzero(~has_slot_M)
+        for place, pixels_CHW in zip(
+            absent, self.pool.map(self._decode, rows_M[absent]), strict=True
+        ):
             pixels_MCHW[place] = pixels_CHW
+        for _ in read:
+            pass
         return pixels_MCHW if rows.ndim else pixels_MCHW[0]
+
+    def _read(self, pixels_MCHW: Picture, rows_M: Rows, places: Rows) -> None:
+        """Copy pictures out of their slots."""
+        for place in places.tolist():
+            self.packed.read(int(self.slots_N[rows_M[place]]), pixels_MCHW[place])
 
     def choose(self, rows_M: Rows) -> PicturePixels:
         """Some of them, none read yet."""
@@ -88,7 +100,7 @@ class PicturePixels:
         """How many have no slot."""
         return int((self.slots_N < 0).sum())
 
-    def _decode(self, row: int) -> Picture:
+    def _decode(self, row: np.intp) -> Picture:
         """A picture without a slot, which may have been changed or taken away since it was seen.
 
         Training does not end for that: in its place there is what it is now, or the background.
@@ -107,3 +119,7 @@ class PicturePixels:
         if name not in self.told:
             self.told.add(name)
             _LOG.warning("warning: a picture that the cache has no room for: %s", text)
+
+
+def _pieces(places: Rows) -> list[Rows]:
+    return [places[first : first + _PIECE] for first in range(0, len(places), _PIECE)]

@@ -14,6 +14,8 @@
 namespace {
 
 constexpr int COLOURS = 3;
+// Numbers that are summed at once.
+constexpr int64_t BLOCK = 4096;
 // Bytes that may be read behind the last one that counts.
 constexpr int64_t SPARE = 32;
 
@@ -94,49 +96,74 @@ int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step
 
 }  // namespace
 
+extern "C" {
+
 // Args:
 //   from: the first pixel; its rows are `row_bytes` apart, `readable` bytes are there from it on.
 //   rows, columns: of the picture that it is part of and that is scaled.
 //   x_*, y_*: the filters along rows and across them.
 //   to: three planes of `to_rows` and `to_columns`.
-extern "C" int reslab_resample(const uint8_t* from, int64_t row_bytes, int64_t readable,
-                               int64_t rows, int64_t columns, const int32_t* x_first,
-                               const int16_t* x_weights, const int32_t* y_first,
-                               const int16_t* y_weights, uint8_t* to, int64_t to_rows,
-                               int64_t to_columns, int x_taps, int x_shift, int y_taps, int y_shift) {
+int reslab_resample(const uint8_t* from, int64_t row_bytes, int64_t readable, int64_t rows,
+                    int64_t columns, const int32_t* x_first, const int16_t* x_weights,
+                    const int32_t* y_first, const int16_t* y_weights, uint8_t* to,
+                    int64_t to_rows, int64_t to_columns, int x_taps, int x_shift, int y_taps,
+                    int y_shift) try {
   const Filter along{x_first, x_weights, x_taps, x_shift};
   const Filter across{y_first, y_weights, y_taps, y_shift};
   const int64_t bytes = round_up(to_columns * COLOURS, 16), pitch = bytes + SPARE;
   // Rows that are scaled already and will be needed again, as many as are needed at once.
   const int64_t held = round_up(y_taps + 2, 2);
-  try {
-    std::vector<uint8_t> ring(held * pitch), row(pitch);
-    std::vector<uint8_t> edges(2 * (columns * COLOURS + (x_taps + 1) * COLOURS + SPARE));
-    std::vector<const uint8_t*> needed(y_taps);
-    // A row that may be read beyond its end.
-    const auto readied = [&](int64_t y, int which) {
-      const uint8_t* there = from + y * row_bytes;
-      const int64_t length = columns * COLOURS, most = length + (x_taps + 1) * COLOURS + SPARE;
-      if (y * row_bytes + most <= readable) return there;
-      uint8_t* copy = edges.data() + which * (edges.size() / 2);
-      std::memcpy(copy, there, length);
-      return (const uint8_t*)copy;
-    };
-    int64_t done = 0;
-    for (int64_t y = 0; y < to_rows; y++) {
-      const int64_t last = std::min(rows, (int64_t)y_first[y] + y_taps);
-      for (; done < last; done += 2) {
-        const int64_t other = std::min(done + 1, rows - 1);
-        along_rows(readied(done, 0), readied(other, 1), &ring[done % held * pitch],
-                   &ring[(done + 1) % held * pitch], to_columns, along);
-      }
-      for (int tap = 0; tap < y_taps; tap++)
-        needed[tap] = &ring[std::min((int64_t)y_first[y] + tap, rows - 1) % held * pitch];
-      across_rows(needed.data(), row.data(), bytes, y, across);
-      part(row.data(), to + y * to_columns, to_rows * to_columns, to_columns);
+  const int64_t length = columns * COLOURS, most = length + (x_taps + 1) * COLOURS + SPARE;
+  std::vector<uint8_t> ring(held * pitch), row(pitch), edges(2 * most);
+  std::vector<const uint8_t*> needed(y_taps);
+  // A row that may be read beyond its end.
+  const auto readied = [&](int64_t y, int which) {
+    const uint8_t* there = from + y * row_bytes;
+    if (y * row_bytes + most <= readable) return there;
+    uint8_t* copy = edges.data() + which * most;
+    std::memcpy(copy, there, length);
+    return (const uint8_t*)copy;
+  };
+  int64_t done = 0;
+  for (int64_t y = 0; y < to_rows; y++) {
+    const int64_t last = std::min(rows, (int64_t)y_first[y] + y_taps);
+    for (; done < last; done += 2) {
+      const int64_t other = std::min(done + 1, rows - 1);
+      along_rows(readied(done, 0), readied(other, 1), &ring[done % held * pitch],
+                 &ring[(done + 1) % held * pitch], to_columns, along);
     }
-  } catch (const std::bad_alloc&) {
-    return NO_MEMORY;
+    for (int tap = 0; tap < y_taps; tap++)
+      needed[tap] = &ring[std::min((int64_t)y_first[y] + tap, rows - 1) % held * pitch];
+    across_rows(needed.data(), row.data(), bytes, y, across);
+    part(row.data(), to + y * to_columns, to_rows * to_columns, to_columns);
   }
   return DONE;
+} catch (...) {
+  return ending_of_exception();
 }
+
+// Sums of the numbers of each plane, and of their squares.
+int reslab_moments(const uint8_t* planes, int64_t* sums, int64_t* squares, int64_t count,
+                   int64_t numbers) try {
+  for (int64_t plane = 0; plane < count; plane++) {
+    const uint8_t* from = planes + plane * numbers;
+    sums[plane] = squares[plane] = 0;
+    for (int64_t first = 0; first < numbers; first += BLOCK) {
+      // Of so few numbers the squares come to less than 32 bits hold.
+      uint32_t sum = 0, square = 0;
+      const int64_t end = std::min(numbers, first + BLOCK);
+      for (int64_t i = first; i < end; i++) {
+        const uint32_t number = from[i];
+        sum += number;
+        square += number * number;
+      }
+      sums[plane] += sum;
+      squares[plane] += square;
+    }
+  }
+  return DONE;
+} catch (...) {
+  return ending_of_exception();
+}
+
+}  // extern "C"
