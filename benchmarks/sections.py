@@ -17,6 +17,7 @@ import train_step
 import train_throughput
 from accuracy_table import TARGETS, format_table, read_trainings
 from inference import format_table as format_inference
+from ingest import format_table as format_ingest
 from measure import best_limits, peak_flops
 from reslab.errors import UserError
 from reslab.wording import counted
@@ -211,6 +212,22 @@ def inference(results: Sequence[Loaded]) -> str:
     return "\n\n".join(parts)
 
 
+def reading(results: Sequence[Loaded]) -> str:
+    """The newest result of each machine."""
+    newest = {machine_of(loaded.document["environment"]): loaded.document for loaded in results}
+    parts = []
+    for found in newest.values():
+        work = found["work"]
+        parts += [
+            f"{work['images']:,} photographs of 500 x 375 pixels to batches of "
+            f"{work['batch_size']} x {work['size']} x {work['size']}, "
+            f"{counted(work['threads'], 'thread')}, {work['rounds']} rounds:",
+            format_ingest(found),
+            provenance(found["environment"]),
+        ]
+    return "\n\n".join(parts)
+
+
 def parts_of_fast(results: Sequence[Loaded]) -> str:
     """Each data set by the newest file that has it."""
     newest = {loaded.document["data"]: loaded.document for loaded in results}
@@ -242,6 +259,13 @@ SECTIONS = (
         kind="train-throughput",
         about="Augmentation from images in memory, training and update.",
         write=whole_epochs,
+    ),
+    Section(
+        title="Reading photographs",
+        kind="ingest",
+        about="From JPEG files to normalised batches: random parts, scaled and mirrored. Memory is "
+        "what the process and its workers hold of their own.",
+        write=reading,
     ),
     Section(
         title="Time to accuracy",
