@@ -126,7 +126,7 @@ def format_table(found: dict[str, Any]) -> str:
             ]
         )
     head = ["contender", "way", "images/s", "least to most", "memory of its own"]
-    lines = [table(head, rows)]
+    lines = [table(head, rows), ""]
     for name, ratio in found["ratios"].items():
         low, high = ratio["interval"]
         lines.append(f"- {name}: {ratio['ratio']:.2f} ({low:.2f} to {high:.2f}) of {ratio['peer']}")
