@@ -94,3 +94,12 @@ def test_the_mean_pixel_normalises_to_about_zero():
 def test_as_many_means_as_sds():
     with pytest.raises(ValueError, match="argument"):
         Normaliser((0.5, 0.5), (1.0,))(bytes_of(1, 2, 1, 1))
+
+
+def test_pieces_are_normalised_as_a_whole(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 3, 4, 5)).astype(np.uint8)
+    normaliser = Normaliser((0.2, 0.5, 0.6), (0.1, 0.3, 0.2))
+    whole = normaliser(pixels)
+    monkeypatch.setattr("reslab.data.normalise._PIECE", 2 * 60)
+    assert torch.equal(normaliser(pixels), whole)
+    assert normaliser(pixels[:0]).shape == (0, 3, 4, 5)

@@ -86,6 +86,24 @@ def test_any_layout_and_machine(monkeypatch, kernels, has_kernels, channels, ord
     np.testing.assert_array_equal(found, by_torch(pixels, 20, 50))
 
 
+@pytest.mark.parametrize("has_kernels", [True, False])
+@pytest.mark.parametrize("shape", [(1, 30), (30, 1), (1, 1), (5, 7)])
+def test_mirrored_pictures_of_one_row_or_column(monkeypatch, kernels, has_kernels, shape):
+    monkeypatch.setattr(resample, "built_kernels", lambda: kernels if has_kernels else None)
+    pixels = picture(3, *shape)
+    for turned in (pixels[::-1], pixels[:, ::-1], pixels[::-1, ::-1]):
+        expected = by_torch(np.array(turned, order="C"), 4, 4)
+        np.testing.assert_array_equal(scale_picture(turned, 4, 4), expected)
+
+
+def test_filters_of_endless_pictures_are_not_kept(monkeypatch, kernels):
+    monkeypatch.setattr(resample, "built_kernels", lambda: kernels)
+    make_filter.cache_clear()
+    pixels = picture(0, 2, 40 * 65)
+    np.testing.assert_array_equal(scale_picture(pixels, 40, 40), by_torch(pixels, 40, 40))
+    assert make_filter.cache_info().currsize == 0
+
+
 def test_weights_are_a_triangle():
     # From four pixels to two: each reaches two pixels to both sides of its middle.
     found = make_filter(4, 2)

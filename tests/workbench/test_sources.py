@@ -130,6 +130,37 @@ def test_the_test_that_was_drawn_stays_the_run_s_own(
         evaluate_run(run, root=str(grown))
 
 
+def test_tested_pictures_that_are_others_now_are_told(
+    run: reslab.Run, shades: Path, tmp_path: Path
+) -> None:
+    tested = read_paths(run.folder.path / "tested.txt")
+    mixed = shutil.copytree(shades, tmp_path / "shades")
+    taught = next(
+        path
+        for path in sorted(mixed.rglob("*.png"))
+        if path.relative_to(mixed).as_posix() not in {*tested, TORN}
+    )
+    shutil.copy(taught, mixed / tested[0])
+    assert evaluate_run(run, root=str(mixed)).warnings == (
+        "1 of the 12 test images of the run are others now, and may have been trained on",
+    )
+
+
+def test_a_test_of_its_own_that_is_gone_is_not_drawn_anew(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for split, count in (("train", 8), ("test", 4)):
+        shade(root / split, count)
+    name, place = name_and_root(str(root))
+    spec = reslab.recipe(
+        data={"name": name, "root": place, "image_size": 16}, training={"epochs": 1}
+    )
+    own = reslab.train(spec, out=tmp_path / "run")
+    assert own.spec.data.test == 0.0
+    shutil.rmtree(root / "test")
+    with pytest.raises(UserError, match="has no test images"):
+        evaluate_run(own)
+
+
 def test_a_head_on_some_features_is_tested_on_the_same_pictures(
     run: reslab.Run, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reslab.data.pictures.folder import FolderSource
+from reslab.data.pictures.path_lists import read_reasons
 from reslab.data.source import DataSource, Images
 from reslab.errors import TrainingDiverged, UserError
 from reslab.evaluation.calibration import to_probabilities
@@ -176,9 +177,15 @@ def _doubt_drawn_test(run: Run, source: DataSource | None) -> list[str]:
     if not isinstance(source, FolderSource) or not source.drawn:
         return []
     if run.folder.has(TESTED):
-        count = len(source.gone)
-        whole = count + len(source.drawn)
-        return [f"{count:,} of the {whole:,} test images of the run are gone"] if count else []
+        told = read_reasons(run.folder.path / TESTED)
+        found = source.checksums(source.drawn)
+        changed = sum(told[path] not in ("", checksum) for path, checksum in found.items())
+        counts = {"gone": len(source.gone), "others now, and may have been trained on": changed}
+        return [
+            f"{count:,} of the {len(told):,} test images of the run are {what}"
+            for what, count in counts.items()
+            if count
+        ]
     # Of a run that is older than these lists.
     published = load_published(source, run.spec.data, run.folder)
     if published.fingerprint() == run.spec.facts.fingerprint:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from reslab.catalog.datasets import DataCard
 from reslab.data.batches import TrainBatches
 from reslab.data.normalise import Normaliser, measure_normaliser
+from reslab.data.pictures.folder import FolderSource
 from reslab.data.source import DataSource, Images
 from reslab.data.split import Split, split_train
 from reslab.engine.machine import Choice
@@ -88,6 +89,9 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
     published.check_fits(card.channels, card.image_size, len(card.classes))
     judged = None if published.judged_N is None else int(published.judged_N.sum())
     data = decide_data(spec.data, card, len(published), judged=judged)
+    if isinstance(source, FolderSource) and source.has_test:
+        # Told, so that none are drawn from what was trained on where these are gone one day.
+        data["test"] = 0.0
     split = _split(spec.data, data["validation"], published)
     if len(split.train) == 0:
         raise UserError(

@@ -27,6 +27,9 @@ _OF_FOLDERS = ("image_size", "test", "exclude", "cache_size")
 _TOLD = {
     "outside": "outside of the classes",
     "unlabelled": "with nothing that tells the classes of the pictures",
+    "no_class": "with nothing that tells their class",
+    "twice": "of a key that another picture has",
+    "damaged": "cut off or damaged, the rest of which is lost",
     "empty": "without pictures",
     "unreadable": "that may not be read",
     "loop": "links that lead back",

@@ -118,7 +118,8 @@ def train(
             if run.data.exclude is not None:
                 folder.write_text(EXCLUDED, format_paths(read_paths(run.data.exclude)))
             if isinstance(prepared.source, FolderSource) and prepared.source.drawn:
-                folder.write_text(TESTED, format_paths(prepared.source.drawn))
+                tested = prepared.source.checksums(prepared.source.drawn)
+                folder.write_text(TESTED, format_reasons(tested))
             if prepared.faults:
                 folder.write_text(LEFT_OUT, format_reasons(prepared.faults))
             if prepared.groups_N is not None:

@@ -103,7 +103,24 @@ def test_a_row_without_a_picture(tmp_path: Path) -> None:
         list_rows(place).store.read("train/0")
 
 
-@pytest.mark.parametrize("change", ["no picture", "two pictures", "no class"])
+def test_a_file_elsewhere_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(picture(1))
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "own.png").write_bytes(picture(2))
+    paths = [str(tmp_path / "secret.png"), str(tmp_path / "d" / "own.png")]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    columns = {"image": [{"bytes": None, "path": path} for path in paths], "label": ["a", "b"]}
+    place = tmp_path / "d"
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(place / "data.parquet")
+    store = list_rows(str(place)).store
+    with pytest.raises(UserError, match=r"names a file outside of the data set: .*secret\.png"):
+        store.read("train/0")
+    assert store.read("train/1") == picture(2)
+
+
+@pytest.mark.parametrize(
+    "change", ["no picture", "two pictures", "no class", "a list", "no splits"]
+)
 def test_columns_that_are_not_clear_are_told(tmp_path: Path, change: str) -> None:
     found = table(["a", "b"])
     if change == "no picture":
@@ -112,9 +129,11 @@ def test_columns_that_are_not_clear_are_told(tmp_path: Path, change: str) -> Non
         found = datasets.concatenate_datasets(
             [found, found.rename_columns({"image": "other", "label": "kind"})], axis=1
         )
-    else:
+    elif change == "no class":
         found = found.rename_column("label", "kind")
-    place = save(tmp_path / "d", train=found)
+    elif change == "a list":
+        found = found.remove_columns("label").add_column("label", [["a"], ["b"]])
+    place = save(tmp_path / "d", **({} if change == "no splits" else {"train": found}))
     with pytest.raises(UserError, match=r"has no column of pictures and one of .* save_to_disk"):
         list_rows(place)
 
@@ -126,3 +145,16 @@ def test_what_cannot_be_loaded_is_told(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError, match=r"needs the library datasets; pip install 'reslab\[hf\]'"):
         list_rows("anything")
+
+
+def test_a_single_split_is_what_its_name_says(tmp_path: Path) -> None:
+    listing = list_rows(save(tmp_path / "d", test=table(["a", "b"])))
+    assert {file.split for file in listing.files} == {"test"}
+
+
+def test_a_split_without_the_classes_is_told(tmp_path: Path) -> None:
+    place = save(
+        tmp_path / "d", train=table(["a", "b"]), test=table(["a", "b"]).remove_columns("label")
+    )
+    with pytest.raises(UserError, match=r"has no column of pictures and one of .* test: image"):
+        list_rows(place)

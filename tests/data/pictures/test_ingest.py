@@ -257,10 +257,14 @@ def wait_for_the_seal(root: Path) -> None:
 def test_a_pack_is_sealed_even_where_nothing_was_decoded(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SEAL_AFTER", 0.0)
+    sealed = take(root) and index_of(root).parent / "sealed"
+    assert not sealed.exists()
+    # Nothing is added, and what was is on the disk.
     take(root)
-    wait_for_the_seal(root)
-    (index_of(root).parent / "sealed").unlink()
+    assert sealed.exists()
+    sealed.unlink()
+    monkeypatch.setattr(module, "_SEAL_AFTER", 0.0)
+    save(root / "1.png", 71)
     take(root)
     wait_for_the_seal(root)
 

@@ -102,3 +102,12 @@ def test_dead_slots_are_counted(tmp_path: Path) -> None:
     pack.add([(Entry(name="bad", size=1, changed=1, fault="torn"), None)], capacity=99)
     assert count_dead(pack, set(), lambda _: True) == (1, 4)
     assert count_dead(pack, {"1"}, lambda name: name != "2") == (3, 2)
+
+
+def test_what_a_kill_left_of_an_old_pack_is_deleted(tmp_path: Path) -> None:
+    shelf = filled(tmp_path, "a", 3, 1)
+    # Ended between the making of the new one and the end of the old one.
+    (shelf.folder / "1").mkdir()
+    add(shelf.open(SHAPE), "x")
+    assert bytes_of(shelf.folder) == 4
+    assert [path.name for path in shelf.folder.iterdir()] == ["1"]

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reslab.data.pictures.path_lists import format_paths, format_reasons, read_paths
+from reslab.data.pictures.path_lists import (
+    format_paths,
+    format_reasons,
+    read_paths,
+    read_reasons,
+)
 from reslab.errors import UserError
 
 # What a file may be called on Linux: any bytes, most of which are no UTF-8.
@@ -31,6 +36,11 @@ def test_any_name_comes_back(path: Path, names: list[str], why: str) -> None:
     for text in (format_paths(names), format_reasons(dict.fromkeys(names, why))):
         path.write_text(text, encoding="utf-8", newline="")
         assert read_paths(path) == tuple(names)
+
+
+def test_reasons_come_back(path: Path) -> None:
+    path.write_text(format_reasons({"#a": "crc32 1", "b": "two words"}) + "c\n")
+    assert read_reasons(path) == {"#a": "crc32 1", "b": "two words", "c": ""}
 
 
 def test_lists_of_others_are_read(path: Path) -> None:

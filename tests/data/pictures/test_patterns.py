@@ -29,4 +29,25 @@ def test_a_shard_is_named_once(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for n in (9, 10):
         (tmp_path / f"x-{n:02}.tar").touch()
-    assert expand("x-{09..10}.tar::x-*.tar") == [Path("x-09.tar"), Path("x-10.tar")]
+    assert expand("x-{09..10}.tar::x-*.tar") == [tmp_path / "x-09.tar", tmp_path / "x-10.tar"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("t-{5..1}.tar", "names no shards: expected numbers that rise"),
+        ("", "there is no shard"),
+        ("x**.tar", "cannot be read"),
+        ("~nobody-of-that-name/x.tar", "~ with no such user"),
+    ],
+)
+def test_patterns_that_make_no_sense(pattern: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        expand(pattern)
+
+
+def test_absolute_and_relative_paths_go_together(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        (tmp_path / f"{name}.tar").touch()
+    assert expand(f"a.tar::{tmp_path}/b.tar") == [tmp_path / "a.tar", tmp_path / "b.tar"]

@@ -74,6 +74,10 @@ def test_pictures_of_all_shards_are_listed_and_read(tmp_path: Path) -> None:
         ("json", b'{"label": "007"}', "7"),
         ("cls", b"", None),
         ("cls", b"two\nlines", None),
+        ("cls", b"1" * 5000, None),
+        ("json", b'["cat"]', None),
+        ("json", b'"label"', None),
+        ("json", b'{"label": true}', None),
         ("cls", b"\xff", None),
         ("json", b"{", None),
         ("json", b"{" * 100_000, None),
@@ -90,8 +94,8 @@ def test_the_class_of_a_picture(tmp_path: Path, end: str, content: bytes, label:
     listing = list_shards(str(shard))
     found = {file.path: file.label for file in listing.files}
     assert found.get("s.tar/x.png") == label
-    left = [item.path for item in listing.passed_over]
-    assert left == ([] if label else ["s.tar/x.png"])
+    left = [(item.path, item.reason) for item in listing.passed_over]
+    assert left == ([] if label else [("s.tar/x.png", "no_class")])
 
 
 def test_a_class_file_goes_before_json_and_json_where_it_is_empty(tmp_path: Path) -> None:
@@ -129,7 +133,7 @@ def test_of_a_shard_that_was_cut_off_the_beginning_is_used(tmp_path: Path, cut: 
     shard.write_bytes(shard.read_bytes()[:cut])
     listing = list_shards(str(shard))
     assert [file.label for file in listing.files] == ["0", "1"]
-    assert PassedOver(path="s.tar/", reason="unreadable") in listing.passed_over
+    assert PassedOver(path="s.tar/", reason="damaged") in listing.passed_over
 
 
 def test_a_shard_that_changes_in_use_is_told(tmp_path: Path) -> None:
@@ -153,3 +157,96 @@ def test_what_is_no_shard_is_told(tmp_path: Path, content: bytes, message: str) 
     (tmp_path / "s.tar").write_bytes(content)
     with pytest.raises(UserError, match=message):
         list_shards(str(tmp_path / "s.tar"))
+
+
+@pytest.mark.parametrize("spoil", ["flip", "zeros", "negative", "far"])
+def test_damage_in_the_middle_of_a_shard_is_told(tmp_path: Path, spoil: str) -> None:
+    shard = write_shard(tmp_path / "s.tar", samples(0, [b"0", b"1", b"2", b"3"]))
+    content = bytearray(shard.read_bytes())
+    third = 4 * 1024
+    if spoil == "flip":
+        content[third + 20] ^= 1
+    elif spoil == "zeros":
+        content[third : third + 1024] = bytes(1024)
+    else:
+        member = tarfile.TarInfo("x.png")
+        member.size = {"negative": 0, "far": 2**40}[spoil]
+        header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+        if spoil == "negative":
+            header[124:136] = (-512).to_bytes(12, "big", signed=True)
+            header[148:156] = b" " * 8
+            header[148:156] = f"{sum(header):06o}\0 ".encode()
+        content[third : third + 512] = header
+    shard.write_bytes(content)
+    listing = list_shards(str(shard))
+    assert [file.label for file in listing.files] == ["0", "1"]
+    assert PassedOver(path="s.tar/", reason="damaged") in listing.passed_over
+
+
+def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
+    files = {
+        "a.tif": b"other",
+        "b.png": picture(1),
+        "b.cls": b"b",
+        "b.bmp": picture(2),
+        "c.png": picture(3),
+        "c.cls": b"c",
+        "c.PNG": picture(4),
+        "d.txt": b"words",
+    }
+    shard = write_shard(tmp_path / "s.tar", files)
+    with tarfile.open(shard, "a") as tar:
+        link = tarfile.TarInfo("e.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    listing = list_shards(str(shard))
+    assert [file.path for file in listing.files] == ["s.tar/b.png", "s.tar/c.png"]
+    assert listing.store.read("s.tar/c.png") == picture(3)
+    assert {(item.path, item.reason) for item in listing.passed_over} == {
+        ("s.tar/a.tif", "no_image"),
+        ("s.tar/b.bmp", "twice"),
+        ("s.tar/c.PNG", "twice"),
+        ("s.tar/e.png", "no_image"),
+    }
+
+
+def test_equal_patterns_of_two_folders_are_told_apart(tmp_path: Path, monkeypatch) -> None:
+    origins = set()
+    for folder in ("a", "b"):
+        write_shard(tmp_path / folder / "train.tar", samples(0, [b"0", b"1"]))
+        monkeypatch.chdir(tmp_path / folder)
+        origins |= {list_shards("train.tar").store.origin, list_shards("*.tar").store.origin}
+    assert len(origins) == 2
+
+
+def test_pictures_that_change_places_are_noticed(tmp_path: Path) -> None:
+    stamps = []
+    for order in ("ab", "ba"):
+        files = {f"{name}.{end}": b"x" for name in order for end in ("bmp", "cls")}
+        shard = write_shard(tmp_path / "s.tar", files)
+        os.utime(shard, (5, 5))
+        stamps.append(list_shards(str(shard)).store.stamp("s.tar/a.bmp"))
+    assert stamps[0] != stamps[1]
+
+
+def test_a_picture_larger_than_any_is_refused(tmp_path: Path, monkeypatch) -> None:
+    shard = write_shard(tmp_path / "s.tar", samples(0, [b"0", b"1"]))
+    monkeypatch.setattr("reslab.data.pictures.shards.MAX_BYTES", 10)
+    with pytest.raises(UserError, match=r"s.tar/0000.png is too large: expected at most 10 bytes"):
+        list_shards(str(shard)).store.read("s.tar/0000.png")
+
+
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        ("test/0.tar", "test"),
+        ("x-val-0.tar", "val"),
+        ("test/train-0.tar", "train"),
+        ("training/x/0.tar", None),
+        ("latest/0.tar", None),
+        ("test-results/0.tar", None),
+    ],
+)
+def test_a_split_is_told_by_name_or_folder(tmp_path: Path, path: str, split: str) -> None:
+    shard = write_shard(tmp_path / path, samples(0, [b"0", b"1"]))
+    assert {file.split for file in list_shards(str(shard)).files} == {split}

@@ -27,6 +27,13 @@ def test_files_are_decoded_as_anywhere(tmp_path: Path) -> None:
         assert content.read() == store.read("a.png") == (tmp_path / "a.png").read_bytes()
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for ask in (Files(tmp_path).open, Files(tmp_path).read):
+        with pytest.raises(UserError, match="is no file but a pipe or device"):
+            ask("pipe.png")
+
+
 def test_a_stamp_tells_of_every_change(tmp_path: Path) -> None:
     file, store = tmp_path / "a", Files(tmp_path)
     file.write_bytes(b"123")

@@ -94,6 +94,24 @@ KINDS: tuple[Kind, ...] = (
         "manifest; for ImageNet's val put LOC_val_solution.csv beside it",
     ),
     Kind(
+        name="damaged_shard",
+        severity="error",
+        what="shards that are cut off or damaged, of which the rest is not read",
+        remedy="restore them from a copy",
+    ),
+    Kind(
+        name="no_class",
+        severity="warning",
+        what="pictures of shards with nothing that tells their class, which are not looked at",
+        remedy="write a file .cls, or .json with a label, beside each",
+    ),
+    Kind(
+        name="twice",
+        severity="warning",
+        what="further pictures of one key of a shard, which are not looked at",
+        remedy="give each a key of its own",
+    ),
+    Kind(
         name="unreadable_folder",
         severity="error",
         what="folders that may not be read",

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -171,6 +173,25 @@ class FolderSource:
     def drawn(self) -> tuple[str, ...]:
         """Paths of the pictures that were drawn for the test; none where the data set has one."""
         return tuple(file.path for file in self.parts[1] if file.split != "test")
+
+    def checksums(self, paths: Iterable[str]) -> dict[str, str]:
+        """What tells the content of each picture's file from others, of those that can be read."""
+        store = self.listing.store
+
+        def check(path: str) -> str:
+            try:
+                return f"crc32 {zlib.crc32(store.read(path)):08x}"
+            except (OSError, UserError):
+                return ""
+
+        names = list(paths)
+        with ThreadPoolExecutor(inspect_machine().cpus, thread_name_prefix="checksums") as pool:
+            return dict(zip(names, pool.map(check, names), strict=True))
+
+    @property
+    def has_test(self) -> bool:
+        """Whether some pictures are for the test by themselves, so that none are drawn for it."""
+        return bool(self.listing.of("test"))
 
     @property
     def gone(self) -> tuple[str, ...]:

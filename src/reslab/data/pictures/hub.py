@@ -13,10 +13,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from reslab.catalog.datasets import HUB
+from reslab.catalog.datasets import HUB, find_place
 from reslab.data.pictures.layout import SPLIT_FOLDERS
-from reslab.data.pictures.listing import Listed, Listing
-from reslab.data.pictures.shards import in_order
+from reslab.data.pictures.listing import Listed, Listing, in_order
+from reslab.data.pictures.preprocess import read_file
 from reslab.errors import UserError
 
 # What the column of the classes is called where a data set does not say which it is.
@@ -28,14 +28,17 @@ class Rows:
     """The pictures of a data set; see ``reslab.data.pictures.stores.Store``.
 
     Attributes:
-        origin: what names it.
+        origin: what names it, a folder by its real path.
         tables: its splits, each with a column of encoded pictures.
         column: of the pictures.
+        homes: folders that pictures with a file of their own may lie in: a data set of strangers
+            could name any other.
     """
 
     origin: str
     tables: Mapping[str, Any] = field(repr=False)
     column: str
+    homes: tuple[Path, ...]
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def stamp(self, name: str) -> tuple[int, int]:
@@ -51,6 +54,7 @@ class Rows:
 
         Raises:
             OSError: where it lies in a file of its own that cannot be read.
+            UserError: where that file is none of the data set's.
         """
         split, _, row = name.partition("/")
         with self._lock:
@@ -58,7 +62,16 @@ class Rows:
         if found is None:
             raise FileNotFoundError(2, "No picture in that row", name)
         content: bytes | None = found["bytes"]
-        return content if content is not None else Path(found["path"]).read_bytes()
+        if content is not None:
+            return content
+        path = Path(found["path"]).resolve()
+        if not any(path.is_relative_to(home) for home in self.homes):
+            raise UserError(
+                f"{self.place(name)} names a file outside of the data set",
+                received=str(path),
+                remedy="save it with its pictures in it",
+            )
+        return read_file(path)
 
     def open(self, name: str) -> BinaryIO:
         """The picture's file, read whole."""
@@ -79,10 +92,10 @@ def list_rows(name: str) -> Listing:
     Raises:
         UserError: where it cannot be loaded, or has no column of pictures or of classes.
     """
-    tables = _load(name)
-    first = next(iter(tables.values()))
-    column, label = _columns(name, first.features)
-    names = getattr(first.features[label], "names", None)
+    place = find_place(name)
+    tables = _load(name, place)
+    column, label = _columns(name, tables)
+    names = getattr(next(iter(tables.values())).features[label], "names", None)
     files: list[Listed] = []
     for split, table in tables.items():
         kind = SPLIT_FOLDERS.get(split.lower())
@@ -91,23 +104,38 @@ def list_rows(name: str) -> Listing:
             Listed(
                 path=f"{split}/{row}",
                 label=str(names[value]) if names else str(value),
-                split=kind if len(tables) > 1 else None,
+                split=kind,
             )
             for row, value in enumerate(told)
             # -1 is what a test split without labels has.
             if value is not None and not (names and value < 0)
         ]
+        if not names and not all(isinstance(value, str | int | None) for value in told):
+            raise _unclear(name, tables)
     if not files:
         raise UserError(f"{HUB}{name} has no pictures with classes", received="none")
     return Listing(
-        store=Rows(f"{HUB}{name}", tables, column),
+        store=Rows(
+            str(name if place is None else place.resolve()),
+            {split: table.select_columns([column]) for split, table in tables.items()},
+            column,
+            _homes(place),
+        ),
         files=tuple(files),
         origin=Path(f"{HUB}{name}"),
         order=tuple(names) if names else in_order({file.label for file in files}),
     )
 
 
-def _load(name: str) -> dict[str, Any]:
+def _homes(place: Path | None) -> tuple[Path, ...]:
+    """The folder of a data set, and those that the library downloads into."""
+    import datasets  # noqa: PLC0415 - see ``_load``
+
+    caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.HF_CACHE_HOME)
+    return tuple(Path(home).expanduser().resolve() for home in (place, *caches) if home)
+
+
+def _load(name: str, place: Path | None) -> dict[str, Any]:
     """Its splits, pictures not decoded."""
     try:
         import datasets  # noqa: PLC0415 - an extra, and slow to import
@@ -115,15 +143,14 @@ def _load(name: str) -> dict[str, Any]:
         raise UserError(
             f"{HUB}{name} needs the library datasets", remedy="pip install 'reslab[hf]'"
         ) from error
-    place = Path(name).expanduser()
     try:
-        if (place / "dataset_dict.json").exists() or (place / "state.json").exists():
-            found = datasets.load_from_disk(str(place))
-        elif place.exists():
-            found = datasets.load_dataset(str(place))
-        else:
+        if place is None:
             path, _, configuration = name.partition(":")
             found = datasets.load_dataset(path, configuration or None)
+        elif any((place / saved).exists() for saved in ("dataset_dict.json", "state.json")):
+            found = datasets.load_from_disk(str(place))
+        else:
+            found = datasets.load_dataset(str(place))
     except Exception as error:
         # It raises whatever its many file systems and formats raise.
         told = " ".join(str(error).split()) or type(error).__name__
@@ -133,30 +160,38 @@ def _load(name: str) -> dict[str, Any]:
             received=told[:300],
         ) from error
     tables = dict(found) if isinstance(found, datasets.DatasetDict) else {"all": found}
-    pictures = [
-        column
-        for column, feature in next(iter(tables.values())).features.items()
-        if isinstance(feature, datasets.Image)
-    ]
-    for column in pictures:
-        tables = {
-            split: table.cast_column(column, datasets.Image(decode=False))
-            for split, table in tables.items()
-        }
+    for split, table in tables.items():
+        for column, feature in table.features.items():
+            if isinstance(feature, datasets.Image):
+                tables[split] = tables[split].cast_column(column, datasets.Image(decode=False))
     return tables
 
 
-def _columns(name: str, features: Mapping[str, Any]) -> tuple[str, str]:
-    """The columns of the pictures and of their classes."""
+def _columns(name: str, tables: Mapping[str, Any]) -> tuple[str, str]:
+    """The columns of the pictures and of their classes, which all splits have."""
+    shared = [
+        {c: f for c, f in table.features.items() if all(c in t.features for t in tables.values())}
+        for table in tables.values()
+    ]
+    features = shared[0] if shared else {}
     pictures = [c for c, feature in features.items() if type(feature).__name__ == "Image"]
     classes = [c for c, feature in features.items() if hasattr(feature, "names")]
     if len(classes) != 1:
         classes = [c for c in _LABELS if c in features][:1]
     if len(pictures) != 1 or len(classes) != 1:
-        raise UserError(
-            f"{HUB}{name} has no column of pictures and one of their classes",
-            expected="one Image, and one ClassLabel or one called " + ", ".join(_LABELS),
-            received=", ".join(f"{c} ({type(f).__name__})" for c, f in features.items()),
-            remedy="select or rename its columns, save it with save_to_disk, and name that folder",
-        )
+        raise _unclear(name, tables)
     return pictures[0], classes[0]
+
+
+def _unclear(name: str, tables: Mapping[str, Any]) -> UserError:
+    told = (
+        f"{split}: " + ", ".join(f"{c} ({type(f).__name__})" for c, f in table.features.items())
+        for split, table in tables.items()
+    )
+    return UserError(
+        f"{HUB}{name} has no column of pictures and one of their classes",
+        expected="one Image, and one ClassLabel or one of texts or whole numbers called "
+        + ", ".join(_LABELS),
+        received="; ".join(told) or "no splits",
+        remedy="select or rename its columns, save it with save_to_disk, and name that folder",
+    )

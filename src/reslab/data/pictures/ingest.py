@@ -106,8 +106,9 @@ def ingest(
             shelf.was_used()
             entries = [pack.entries[name] for name in names]
             slots = pack.reader()
-        if not pack.is_sealed:
-            _seal_later(pack)
+            if not pack.is_sealed:
+                # What was added by others that ended before is on the disk by now.
+                _seal_later(pack) if jobs else _seal(pack)
     except OSError as error:
         raise cannot_write(packs, error) from error
     rows_N = np.flatnonzero([not entry.fault for entry in entries])
@@ -134,7 +135,7 @@ def ingest(
 def _seal_later(pack: Pack) -> None:
     """Seal a pack when the system has written most of it anyhow; nobody waits for that.
 
-    Who ends before finds it checked and sealed the next time.
+    Where the process ends before, what was added is checked and sealed the next time.
     """
     timer = threading.Timer(_SEAL_AFTER, _seal, (pack,))
     timer.daemon = True
@@ -156,12 +157,13 @@ def _plan(
     pack = shelf.open(shape)
     jobs, homeless = _sort_out(pack, stamps)
     asked = {stamp.name: stamp.size >= 0 for stamp in stamps}
-    dead, alive = count_dead(
-        pack, {job.name for job in jobs}, lambda name: asked.get(name) or _exists(store, name)
-    )
-    if dead > alive:
-        pack = shelf.begin_anew(shape)
-        jobs, homeless = _sort_out(pack, stamps)
+    if jobs:
+        dead, alive = count_dead(
+            pack, {job.name for job in jobs}, lambda name: asked.get(name) or _exists(store, name)
+        )
+        if dead > alive:
+            pack = shelf.begin_anew(shape)
+            jobs, homeless = _sort_out(pack, stamps)
     wanted = (pack.slots + len(jobs) + len(homeless)) * slot_bytes
     capacity = max(pack.slots, shelf.make_room(wanted, room) // slot_bytes)
     # Those that had no room when they were decoded, as far as there is some now.

@@ -197,3 +197,15 @@ def _no_classes(root: Path, passed: Sequence[PassedOver]) -> UserError:
         remedy="sort the pictures into a folder for each class, or name a manifest with a line "
         "for each: path,label",
     )
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of classes sorted, numbers by what they count.
+
+    >>> in_order(["10", "9", "1"]), in_order(["b", "10", "9"])
+    (('1', '9', '10'), ('10', '9', 'b'))
+    """
+    distinct = sorted(set(names))
+    if all(name.isdecimal() for name in distinct):
+        return tuple(sorted(distinct, key=int))
+    return tuple(distinct)

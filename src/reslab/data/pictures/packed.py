@@ -225,12 +225,6 @@ class Slots:
             return self._file.readinto(view) or 0
 
 
-def pixel_bytes(folder: Path) -> int:
-    """What the pixels of a pack take on the disk."""
-    path = folder / PIXELS
-    return path.stat().st_size if path.exists() else 0
-
-
 def _sealed(path: Path) -> int:
     try:
         return int(path.read_text())

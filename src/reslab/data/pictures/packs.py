@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from reslab.data.pictures.packed import Pack, pixel_bytes
+from reslab.data.pictures.packed import PIXELS, Pack
 
 # The end of a pack's name while it is deleted.
 _GOING = ".going"
@@ -40,16 +40,15 @@ class Shelf:
         Args:
             shape: (C, H, W) of a picture.
         """
-        numbers = self._numbers()
-        return self._number(max(numbers, default=0), shape)
+        newest = max(self._numbers(), default=0)
+        self._delete_before(newest)
+        return self._number(newest, shape)
 
     def begin_anew(self, shape: tuple[int, int, int]) -> Pack:
         """An empty pack in place of the one that is there, which who reads it goes on reading."""
-        old = self._numbers()
-        pack = self._number(max(old, default=-1) + 1, shape)
-        for number in old:
-            # Where files that are open cannot be deleted, the next time will do.
-            shutil.rmtree(self.folder / str(number), ignore_errors=True)
+        number = max(self._numbers(), default=-1) + 1
+        pack = self._number(number, shape)
+        self._delete_before(number)
         return pack
 
     def make_room(self, wanted: int, room: int) -> int:
@@ -76,6 +75,12 @@ class Shelf:
         """Let others make room before this one does."""
         os.utime(self.folder)
 
+    def _delete_before(self, newest: int) -> None:
+        for number in self._numbers():
+            if number < newest:
+                # Where files that are open cannot be deleted, the next time will do.
+                shutil.rmtree(self.folder / str(number), ignore_errors=True)
+
     def _numbers(self) -> list[int]:
         if not self.folder.exists():
             return []
@@ -90,7 +95,7 @@ class Shelf:
 def bytes_of(folder: Path) -> int:
     """What the pixels of a place take on the disk; another process may delete it meanwhile."""
     with contextlib.suppress(FileNotFoundError):
-        return sum(pixel_bytes(pack) for pack in folder.iterdir())
+        return sum(path.stat().st_size for path in folder.rglob(PIXELS))
     return 0
 
 

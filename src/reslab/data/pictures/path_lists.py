@@ -10,7 +10,7 @@ characters, separators of lines, or bytes that are no UTF-8.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from reslab.errors import UserError
@@ -41,22 +41,37 @@ def read_paths(path: str | Path) -> tuple[str, ...]:
     Raises:
         UserError: where it cannot be read, or a quoted path has no end.
     """
+    return tuple(told for told, _ in _read(path))
+
+
+def read_reasons(path: str | Path) -> dict[str, str]:
+    """The paths of a list with the reason of each, empty where there is none.
+
+    Raises:
+        UserError: as ``read_paths``.
+    """
+    return dict(_read(path))
+
+
+def _read(path: str | Path) -> Iterator[tuple[str, str]]:
+    """Each path, and what the line before it says of it."""
     try:
         # Names are bytes to the system, and those that are no UTF-8 may be listed by others.
         text = Path(path).read_bytes().decode("utf-8", errors="surrogateescape")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        told = error.strerror if isinstance(error, OSError) else error
         raise UserError(
             f"the list {path} cannot be read",
-            received=str(reason).lower(),
+            received=str(told).lower(),
             remedy="give one that `reslab data check --fix-list` wrote",
         ) from error
-    lines = text.removeprefix("\ufeff").split("\n")
-    return tuple(
-        _path_of(line.removesuffix("\r"), number, path)
-        for number, line in enumerate(lines, start=1)
-        if line.strip() and not line.startswith("#")
-    )
+    reason = ""
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+        if line.startswith("#"):
+            reason = line.removeprefix("#").strip()
+        elif line.strip():
+            yield _path_of(line.removesuffix("\r"), number, path), reason
+            reason = ""
 
 
 def _path_of(line: str, number: int, origin: str | Path) -> str:

@@ -18,16 +18,21 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def expand(pattern: str) -> list[Path]:
-    """The shards that a pattern names, in its order.
+    """The shards that a pattern names, in its order, as absolute paths.
+
+    Args:
+        pattern: paths of shards, with ``{000..127}`` and ``{a,b}`` for each of them, ``*`` and
+            ``?`` for any characters, and ``::`` between several patterns.
 
     Raises:
         UserError: where one is missing, or none is named.
 
-    >>> [str(path) for path in _named("train-{08..10}.tar::{a,b}/x.tar")]
-    ['train-08.tar', 'train-09.tar', 'train-10.tar', 'a/x.tar', 'b/x.tar']
+    >>> [path.name for path in _named("train-{08..10}.tar::{a,b}/x.tar")]
+    ['train-08.tar', 'train-09.tar', 'train-10.tar', 'x.tar', 'x.tar']
     """
     found: dict[Path, None] = {}
-    for path in list(_named(pattern)):
+    named = list(_named(pattern))
+    for path in named:
         there = sorted(_matching(path)) if glob.has_magic(str(path)) else [path]
         if not there or not all(shard.is_file() for shard in there):
             raise UserError(
@@ -36,13 +41,24 @@ def expand(pattern: str) -> list[Path]:
                 remedy="check the pattern; what lies elsewhere must be copied first",
             )
         found |= dict.fromkeys(there)
+    if not found:
+        raise UserError(
+            f"the pattern {pattern} names no shards",
+            expected="numbers that rise, such as {000..127}",
+            remedy="check the pattern",
+        )
     return list(found)
 
 
 def _matching(path: Path) -> Iterator[Path]:
     """The paths that one with wildcards stands for."""
     place = Path(path.anchor)
-    return place.glob(str(path.relative_to(path.anchor)))
+    try:
+        yield from place.glob(str(path.relative_to(path.anchor)))
+    except ValueError as error:
+        raise UserError(
+            f"the pattern {path} cannot be read", received=str(error).lower(), remedy="check it"
+        ) from error
 
 
 def _named(pattern: str) -> Iterator[Path]:
@@ -53,7 +69,12 @@ def _named(pattern: str) -> Iterator[Path]:
             raise UserError(
                 f"the pattern {pattern} names too many shards", expected=f"at most {_MOST_SHARDS:,}"
             )
-        yield Path(path).expanduser()
+        try:
+            yield Path(path).expanduser().absolute()
+        except RuntimeError as error:
+            raise UserError(
+                f"{path} cannot be found", received="~ with no such user", remedy="check the path"
+            ) from error
 
 
 def _unfold(pattern: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -153,7 +154,15 @@ def read_file(path: Path) -> bytes:
         UserError: where it is none, or larger than a picture may be.
         OSError: where it cannot be read.
     """
-    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+    with open_file(path) as file:
+        return file.read()
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file for who wants its beginning alone; see ``read_file``."""
+    # Path.open takes twice the time, and no opener.
+    file = open(path, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115
+    try:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise UserError(f"{path} is no file but a pipe or device", remedy="delete it")
@@ -164,7 +173,10 @@ def read_file(path: Path) -> bytes:
                 received=f"{found.st_size:,}",
                 remedy="scale it down",
             )
-        return file.read()
+    except BaseException:
+        file.close()
+        raise
+    return cast(BinaryIO, file)
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -14,47 +14,24 @@ import errno
 import json
 import os
 import re
-import tarfile
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from reslab.catalog.datasets import SHARDS
 from reslab.data.pictures.layout import SPLIT_FOLDERS, SplitName
-from reslab.data.pictures.listing import Listed, Listing
+from reslab.data.pictures.listing import Listed, Listing, in_order
 from reslab.data.pictures.patterns import expand
-from reslab.data.pictures.preprocess import SUFFIXES
+from reslab.data.pictures.preprocess import MAX_BYTES
+from reslab.data.pictures.tar import TELLERS, Member, Sample, read_shard
 from reslab.data.pictures.walk import PassedOver
 from reslab.errors import UserError
 
-# Endings of what tells a picture's class, and what it is called in a JSON object.
-_TELLERS = (".cls", ".json")
+# What a class is called in a JSON object.
 _KEYS = ("label", "cls")
 
-# Of what tells a class: more than that tells something else.
-_MOST_BYTES = 2**20
-
 _WORDS = re.compile(r"[A-Za-z]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A picture in a shard.
-
-    Attributes:
-        shard: which.
-        place: of its first byte.
-        size: in bytes.
-        changed: when the shard had last been changed, in nanoseconds of the epoch.
-    """
-
-    shard: Path
-    place: int
-    size: int
-    changed: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +39,7 @@ class Shards:
     """The pictures of shards; see ``reslab.data.pictures.stores.Store``.
 
     Attributes:
-        origin: the pattern that names the shards.
+        origin: the shards, by their real paths.
         members: where each picture lies, by its name.
     """
 
@@ -70,22 +47,26 @@ class Shards:
     members: dict[str, Member] = field(repr=False)
 
     def stamp(self, name: str) -> tuple[int, int]:
-        """Bytes of the picture, and when its shard was last changed."""
-        found = self.members.get(name)
-        if found is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-        return found.size, found.changed
+        """Bytes of the picture, and where it is in its shard of what time."""
+        found = self._find(name)
+        return found.size, (found.changed << 64) + found.place
 
     def read(self, name: str) -> bytes:
         """The picture's file.
 
         Raises:
             OSError: where its shard cannot be read.
-            UserError: where its shard has been changed since it was listed.
+            UserError: where its shard has been changed since it was listed, or the picture is
+                larger than any may be.
         """
-        found = self.members.get(name)
-        if found is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        found = self._find(name)
+        if found.size > MAX_BYTES:
+            raise UserError(
+                f"{name} is too large",
+                expected=f"at most {MAX_BYTES:,} bytes",
+                received=f"{found.size:,}",
+                remedy="scale it down",
+            )
         with found.shard.open("rb") as file:
             if os.fstat(file.fileno()).st_mtime_ns != found.changed:
                 raise UserError(
@@ -103,15 +84,21 @@ class Shards:
         """Its name, which begins with its shard's."""
         return name
 
+    def _find(self, name: str) -> Member:
+        found = self.members.get(name)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return found
+
 
 def list_shards(pattern: str) -> Listing:
     """The pictures of all shards that a pattern names.
 
-    A shard is for training, validation or the test where a word of its path says so.
+    A shard is for training, validation or the test where a word of its name says so, or the name
+    of its folder.
 
     Args:
-        pattern: paths of shards, with ``{000..127}`` and ``{a,b}`` for each of them, ``*`` and
-            ``?`` for any characters, and ``::`` between several patterns.
+        pattern: see ``reslab.data.pictures.patterns.expand``.
 
     Raises:
         UserError: where one cannot be read, is compressed, or holds no pictures with classes.
@@ -122,19 +109,18 @@ def list_shards(pattern: str) -> Listing:
     members: dict[str, Member] = {}
     common = Path(os.path.commonpath([path.parent for path in paths]))
     for path in paths:
-        label = path.relative_to(common).as_posix()
-        split = _split_of(label)
-        for key, parts in _samples(path, label, passed).items():
-            end = next((end for end in SUFFIXES if end in parts.pictures), None)
-            if end is None:
-                continue
-            name = f"{label}/{key}{end}"
-            found = next(filter(None, (_class_of(parts.told.get(t)) for t in _TELLERS)), None)
-            if found is None or name in members:
-                passed.append(PassedOver(path=name, reason="outside"))
-                continue
-            members[name] = parts.pictures[end]
-            files.append(Listed(path=name, label=found, split=split, shard=label))
+        label, split = path.relative_to(common).as_posix(), _split_of(path)
+        for key, sample in read_shard(path, label, passed).items():
+            for end, picture in sample.pictures.items():
+                name = f"{label}/{key}{end}"
+                told = _class_of(sample)
+                if picture is not next(iter(sample.pictures.values())):
+                    passed.append(PassedOver(path=name, reason="twice"))
+                elif told is None:
+                    passed.append(PassedOver(path=name, reason="no_class"))
+                else:
+                    members[name] = picture
+                    files.append(Listed(path=name, label=told, split=split, shard=label))
     if not files:
         raise UserError(
             f"the shards {pattern} hold no pictures with classes",
@@ -142,7 +128,7 @@ def list_shards(pattern: str) -> Listing:
             received=f"{len(passed):,} that are something else" if passed else "none",
         )
     return Listing(
-        store=Shards(pattern, members),
+        store=Shards("\n".join(map(os.path.realpath, paths)), members),
         files=tuple(files),
         passed_over=tuple(passed),
         origin=Path(f"{SHARDS}{pattern}"),
@@ -150,100 +136,34 @@ def list_shards(pattern: str) -> Listing:
     )
 
 
-def _split_of(label: str) -> SplitName | None:
-    words = [word.lower() for word in _WORDS.findall(label)]
-    return next((SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS), None)
+def _split_of(path: Path) -> SplitName | None:
+    words = [*_WORDS.findall(path.name), path.parent.name]
+    found = (SPLIT_FOLDERS.get(word.lower()) for word in words)
+    return next(filter(None, found), None)
 
 
-@dataclass
-class _Sample:
-    """What belongs to one key, by ending: pictures, and the content of what tells a class."""
-
-    pictures: dict[str, Member] = field(default_factory=dict)
-    told: dict[str, bytes] = field(default_factory=dict)
+def _class_of(sample: Sample) -> str | None:
+    """The class that the files beside a picture tell; None where they tell none."""
+    found = (_told_by(end, sample.told[end]) for end in TELLERS if end in sample.told)
+    return next(filter(None, found), None)
 
 
-def _samples(path: Path, label: str, passed: list[PassedOver]) -> dict[str, _Sample]:
-    """All keys of a shard with what belongs to them."""
-    found: dict[str, _Sample] = defaultdict(_Sample)
+def _told_by(end: str, content: bytes) -> str | None:
     try:
-        told = path.stat()
-        with tarfile.open(path, "r:") as tar:
-            try:
-                for member in tar:
-                    _sort_in(tar, member, path, told.st_mtime_ns, found)
-                # tarfile does not tell of a cut within a header.
-                is_cut = 0 < told.st_size - tar.offset < tarfile.BLOCKSIZE
-            except tarfile.ReadError:
-                is_cut = True
-    except tarfile.ReadError as error:
-        raise UserError(
-            f"{path} is no shard",
-            expected="a tar file that is not compressed",
-            received=str(error),
-            remedy="unpack it with gunzip, or name others",
-        ) from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read", received=str(error.strerror).lower()) from error
-    if is_cut:
-        # What came before is good.
-        passed.append(PassedOver(path=f"{label}/", reason="unreadable"))
-    return found
-
-
-def _sort_in(
-    tar: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    path: Path,
-    changed: int,
-    found: dict[str, _Sample],
-) -> None:
-    """Add a file of a shard to the sample that it belongs to, if to any."""
-    if not member.isreg() or member.issparse():
-        return
-    key, end = _key_and_end(member.name)
-    if end in SUFFIXES:
-        found[key].pictures[end] = Member(path, member.offset_data, member.size, changed)
-    elif end in _TELLERS and member.size <= _MOST_BYTES:
-        content = tar.extractfile(member)
-        found[key].told[end] = content.read() if content is not None else b""
-
-
-def _key_and_end(name: str) -> tuple[str, str]:
-    """A path up to the first dot of its name, and the rest.
-
-    >>> _key_and_end("cats/a.b/0001.seg.PNG")
-    ('cats/a.b/0001', '.seg.png')
-    """
-    path = PurePosixPath(name)
-    stem, dot, end = path.name.partition(".")
-    return str(path.with_name(stem)) if stem else name, (dot + end).lower()
-
-
-def _class_of(told: bytes | None) -> str | None:
-    """The class that a file tells; None where it tells none."""
-    if told is None:
-        return None
-    try:
-        text = told.decode("utf-8").strip()
-        if text.startswith("{"):
+        text = content.decode("utf-8").strip()
+        if end == ".json":
             found = json.loads(text)
             values = (found[key] for key in _KEYS if key in found)
-            text = next((str(v).strip() for v in values if isinstance(v, str | int)), "")
-    except (ValueError, RecursionError):
+            text = next(
+                (
+                    str(value).strip()
+                    for value in values
+                    if isinstance(value, str | int) and not isinstance(value, bool)
+                ),
+                "",
+            )
+        if not text.isprintable():
+            return None
+        return str(int(text)) if text.isdecimal() else text or None
+    except (ValueError, TypeError, RecursionError):
         return None
-    if not text.isprintable():
-        return None
-    return str(int(text)) if text.isdecimal() else text or None
-
-
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Names of classes sorted, numbers by what they count.
-
-    >>> in_order(["10", "9", "1"]), in_order(["b", "10", "9"])
-    (('1', '9', '10'), ('10', '9', 'b'))
-    """
-    distinct: Sequence[str] = sorted(set(names))
-    if all(name.isdecimal() for name in distinct):
-        return tuple(sorted(distinct, key=int))
-    return tuple(distinct)

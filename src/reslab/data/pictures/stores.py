@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from reslab.data.pictures.preprocess import Fit, decode_content, read_file
+from reslab.data.pictures.preprocess import Fit, decode_content, open_file, read_file
 
 
 class Store(Protocol):
@@ -72,7 +72,7 @@ class Files:
 
     def open(self, name: str) -> BinaryIO:
         """The file itself."""
-        return (self.root / name).open("rb")
+        return open_file(self.root / name)
 
     def place(self, name: str) -> str:
         """Its path."""

@@ -16,7 +16,17 @@ LEFTOVERS = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "@eadir", "
 
 # Why a file or folder is no part of the data.
 Reason = Literal[
-    "hidden", "no_image", "outside", "unlabelled", "empty", "unreadable", "loop", "excluded"
+    "hidden",
+    "no_image",
+    "outside",
+    "unlabelled",
+    "no_class",
+    "twice",
+    "empty",
+    "unreadable",
+    "damaged",
+    "loop",
+    "excluded",
 ]
 
 Entry = os.DirEntry[str]
