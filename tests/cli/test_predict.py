@@ -55,9 +55,13 @@ def test_a_folder_is_its_images_in_order(
     for name in ("b.png", "a.jpg", "C.PNG"):
         write(tmp_path / name, 100)
     (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for name in ("deep/er/d.png", "deep/._d.png"):
+        write(tmp_path / name, 100)
     assert run(["predict", str(trained.path), str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [Path(line.split(": ")[0]).name for line in lines] == ["C.PNG", "a.jpg", "b.png"]
+    names = [Path(line.split(": ")[0]).name for line in lines]
+    assert names == ["C.PNG", "a.jpg", "b.png", "d.png"]
 
 
 def test_a_run_is_no_folder_of_images(

@@ -90,12 +90,18 @@ def test_a_limit_that_cannot_hold_every_class_is_refused():
         split(validation=20, limit=3)
 
 
-@pytest.mark.parametrize("setting", ["validation", "limit"])
-def test_a_class_of_a_single_image_is_told(setting):
+@pytest.mark.parametrize("settings", [{}, {"validation": 4}, {"limit": 4}])
+def test_a_class_of_a_single_image_is_for_training(settings):
     labels = [0] * 10 + [1]
-    with pytest.raises(UserError, match=f"data.{setting} .*a class has a single image; add images"):
-        split(labels, **{setting: 4})
-    assert len(split(labels).train) == 11
+    found = split(labels, **settings)
+    assert 10 in found.train and 10 not in found.validation
+    assert len(found.validation) == settings.get("validation", 0)
+    assert len(found.train) == settings.get("limit", 11 - len(found.validation))
+
+
+def test_single_images_alone_cannot_be_split():
+    with pytest.raises(UserError, match=r"data.validation does not fit the 3 images"):
+        split([0, 1, 2], validation=1)
 
 
 def test_a_class_without_images_takes_no_part():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from reslab.cli.arguments import Engine, Json, RunPath, Use, fraction, whole_num
 from reslab.cli.output import percent, print_json, print_line, tell, warn, warn_of_end
 from reslab.errors import UserError
 from reslab.inference.catalog import AUTO, check_engine
+from reslab.wording import shown
 from reslab.workbench.stored import open_run
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ app = App(
 def predict(
     run: RunPath,
     /,
-    *images: Annotated[Path, Parameter(help="image files, or folders of them")],
+    *images: Annotated[Path, Parameter(help="image files, or folders with such below them")],
     top: Annotated[str, Parameter(help="classes to name for each image")] = "5",
     use: Use = "best",
     threshold: Annotated[
@@ -92,7 +94,7 @@ def predict(
                     f"{p['class']} {percent(p['probability'])}" for p in document["predictions"]
                 )
                 doubt = "" if document.get("known", True) else "don't know, best guess "
-                print_line(f"{document['image']}: {doubt}{names}")
+                print_line(f"{shown(document['image'])}: {doubt}{names}")
     faults = [document["error"] for document in documents if "error" in document]
     if faults:
         heading = [f"{len(faults)} images cannot be classified:"] if len(faults) > 1 else []
@@ -129,24 +131,24 @@ def _best(row_K: NDArray[np.float64], classes: tuple[str, ...], top: int) -> lis
 
 
 def expand(images: tuple[Path, ...]) -> list[Path]:
-    """Files as they are, folders as the image files in them, by name.
+    """Files as they are, folders as the image files in them and below them, by name.
 
     Raises:
         UserError: where there is nothing to classify.
     """
     from reslab.data.pictures.preprocess import SUFFIXES
+    from reslab.data.pictures.walk import pictures
     from reslab.runs.folder import SPEC
 
     if not images:
         raise UserError("there is nothing to classify", remedy="give image files or a folder")
     paths = []
     for path in images:
-        try:
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        except OSError:
-            # No folder, or none that can be read: decoding tells what is wrong with it.
+        if not _is_folder(path):
+            # Decoding tells what is wrong with it, if anything.
             paths.append(path)
             continue
+        inside = [path / name for name in pictures(path, "", [], frozenset())]
         if (path / SPEC).is_file():
             raise UserError(
                 f"{path} is a run, not a folder of images", remedy="give images after the run"
@@ -159,3 +161,11 @@ def expand(images: tuple[Path, ...]) -> list[Path]:
             )
         paths.extend(inside)
     return paths
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder that can be read."""
+    try:
+        return path.is_dir() and os.access(path, os.R_OK)
+    except OSError:
+        return False

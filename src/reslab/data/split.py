@@ -210,24 +210,25 @@ def _draw(
     """The pool without ``count`` drawn images, and those, in the pool's class proportions."""
     if count == 0:
         return pool, pool[:0]
-    counts = np.bincount(labels_N[pool])
-    classes = int((counts > 0).sum())
-    if count < classes or len(pool) - count < classes:
+    counts_N = np.bincount(labels_N[pool])[labels_N[pool]]
+    # What a class has one image of, training has.
+    single, divisible = pool[counts_N == 1], pool[counts_N > 1]
+    kept = len(single) if setting == "data.limit" else 0
+    classes = len(np.unique(labels_N[divisible]))
+    most = len(divisible) - classes
+    if not 0 < classes <= count - kept <= most:
         raise UserError(
             f"{setting} does not fit the {len(pool)} images that it is drawn from",
-            expected=f"{classes} to {max(classes, len(pool) - classes)}, since there are "
+            expected=f"{classes + kept} to {max(classes, most) + kept}, since there are "
             f"{classes} classes to draw from",
             received=str(count),
         )
-    if counts[counts > 0].min() < 2:
-        raise UserError(
-            f"{setting} cannot be drawn by class, since a class has a single image",
-            remedy="add images of it, or set data.validation=0 and data.limit=null",
-        )
     left, drawn = train_test_split(
-        pool, test_size=count, stratify=labels_N[pool], random_state=seed
+        divisible, test_size=count - kept, stratify=labels_N[divisible], random_state=seed
     )
-    return left, drawn
+    if kept:
+        return left, np.concatenate([drawn, single])
+    return np.concatenate([left, single]), drawn
 
 
 def sample_evenly(labels_N: Labels, count: int, seed: int) -> Indices:

@@ -97,7 +97,7 @@ class DataSpec(Frozen):
         description="what pad fills in, and what lies behind transparent pixels; on grey neither "
         "black nor white drawings vanish",
     )
-    image_size: Count | Auto = Field(
+    image_size: Annotated[int, Field(ge=1, le=4096)] | Auto = Field(
         "auto",
         description="side of the images in pixels, of a folder of pictures; auto: by its pictures, "
         "224 at most",

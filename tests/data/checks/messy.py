@@ -141,6 +141,7 @@ def _files(messy: Messy) -> None:
     messy.write(f"{here}/page.png", b"<html><body>404 Not Found</body></html>", "not_a_picture")
     tiff = messy.place("picture.tif")
     messy.picture().save(tiff)
+    messy.write(f"{here}/scanned.TIF", tiff.read_bytes(), "other_format")
     messy.write(f"{here}/scan.png", tiff.read_bytes(), "not_a_picture")
     tiff.unlink()
     jpeg = messy.place("whole.jpg")

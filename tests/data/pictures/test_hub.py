@@ -158,3 +158,17 @@ def test_a_split_without_the_classes_is_told(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"has no column of pictures and one of .* test: image"):
         list_rows(place)
+
+
+def test_splits_of_other_names_are_passed_over(tmp_path: Path) -> None:
+    place = save(tmp_path / "d", train=table(["a", "b"]), unsupervised=table(["a", "b"]))
+    listing = list_rows(place)
+    assert {file.split for file in listing.files} == {"train"}
+    assert [(item.path, item.reason) for item in listing.passed_over] == [
+        ("unsupervised/", "outside")
+    ]
+
+
+def test_a_name_is_needed() -> None:
+    with pytest.raises(UserError, match="hf: names no data set: expected a folder or a name"):
+        list_rows("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -162,6 +163,19 @@ def test_faulty_pictures_are_left_out_and_looked_at_again_when_they_change(
     (root / "2.png").write_bytes(whole)
     save(root / "3.png", 3)
     assert take(root).faults == {}
+
+
+def test_without_a_cache_everything_is_decoded_each_time(
+    root: Path, tmp_path: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    with caplog.at_level(logging.WARNING, "reslab"):
+        found = take(root)
+    assert "cannot be written" in caplog.text
+    assert found.pixels_NCHW.homeless == 6
+    decoded.clear()
+    np.testing.assert_array_equal(found.pixels_NCHW[:], expected(root))
+    assert sorted(decoded) == sorted(NAMES)
 
 
 def test_another_fit_has_a_pack_of_its_own(root: Path) -> None:

@@ -17,7 +17,7 @@ from reslab.data.checks.duplicates import equal_pictures, near_others
 from reslab.data.checks.findings import KINDS, Finding, found
 from reslab.data.checks.inspection import Inspected, inspect_picture
 from reslab.data.pictures.listing import Listed, Listing, SplitName
-from reslab.data.pictures.preprocess import FORMATS
+from reslab.data.pictures.preprocess import FORMATS, OTHER_SUFFIXES
 from reslab.data.pictures.stores import Store
 
 # A class is rare that has less than this share of the pictures of the largest.
@@ -138,8 +138,10 @@ def _of_passed(listing: Listing) -> Iterator[Finding]:
         by_reason[item.reason].append(item.path)
     unlisted = [path for path in by_reason["no_image"] if _is_picture(listing.store, path)]
     yield from found("unlisted", unlisted)
-    hidden = set(unlisted)
-    yield from found("no_image", [path for path in by_reason["no_image"] if path not in hidden])
+    others = [path for path in by_reason["no_image"] if path.lower().endswith(OTHER_SUFFIXES)]
+    yield from found("other_format", others)
+    told = {*unlisted, *others}
+    yield from found("no_image", [path for path in by_reason["no_image"] if path not in told])
     for reason, name in (
         ("hidden", "hidden"),
         ("outside", "outside"),

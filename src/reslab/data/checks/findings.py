@@ -52,8 +52,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         name="single_image",
         severity="warning",
-        what="classes with a single picture, which cannot be split",
-        remedy="add pictures, merge classes, or set data.validation=0",
+        what="classes with a single picture, which is for training, so that nothing judges them",
+        remedy="add pictures, or merge classes",
     ),
     Kind(
         name="similar_classes",
@@ -72,6 +72,12 @@ KINDS: tuple[Kind, ...] = (
         severity="note",
         what="hidden files and folders and leftovers of other programs, which are not looked at",
         remedy="nothing needs to be done",
+    ),
+    Kind(
+        name="other_format",
+        severity="warning",
+        what="pictures of formats that reslab does not read, which are not looked at",
+        remedy="convert them to PNG or JPEG",
     ),
     Kind(
         name="no_image",

@@ -235,7 +235,8 @@ class FolderSource:
                 received=next(iter(found.faults.values()), "no pictures"),
                 remedy="`reslab data check` tells what is wrong with each",
             )
-        if found.pixels_NCHW.homeless:
+        # What is tested is read once.
+        if found.pixels_NCHW.homeless and files is self.parts[0]:
             _LOG.warning(
                 "warning: %s of %s pictures have no room in the cache and are decoded in each "
                 "epoch; give it more with --cache-size",

@@ -17,6 +17,7 @@ from reslab.catalog.datasets import HUB, find_place
 from reslab.data.pictures.layout import SPLIT_FOLDERS
 from reslab.data.pictures.listing import Listed, Listing, in_order
 from reslab.data.pictures.preprocess import read_file
+from reslab.data.pictures.walk import PassedOver
 from reslab.errors import UserError
 
 # What the column of the classes is called where a data set does not say which it is.
@@ -92,13 +93,22 @@ def list_rows(name: str) -> Listing:
     Raises:
         UserError: where it cannot be loaded, or has no column of pictures or of classes.
     """
+    if not name:
+        raise UserError(
+            f"{HUB} names no data set", expected=f"a folder or a name, such as {HUB}ylecun/mnist"
+        )
     place = find_place(name)
     tables = _load(name, place)
     column, label = _columns(name, tables)
     names = getattr(next(iter(tables.values())).features[label], "names", None)
     files: list[Listed] = []
+    passed: list[PassedOver] = []
     for split, table in tables.items():
         kind = SPLIT_FOLDERS.get(split.lower())
+        if kind is None and len(tables) > 1:
+            # Such as pictures without classes of any use.
+            passed.append(PassedOver(path=f"{split}/", reason="outside"))
+            continue
         told = table[label]
         files += [
             Listed(
@@ -122,6 +132,7 @@ def list_rows(name: str) -> Listing:
             _homes(place),
         ),
         files=tuple(files),
+        passed_over=tuple(passed),
         origin=Path(f"{HUB}{name}"),
         order=tuple(names) if names else in_order({file.label for file in files}),
     )
@@ -143,6 +154,8 @@ def _load(name: str, place: Path | None) -> dict[str, Any]:
         raise UserError(
             f"{HUB}{name} needs the library datasets", remedy="pip install 'reslab[hf]'"
         ) from error
+    # Its bars would come between lines of ours.
+    datasets.disable_progress_bars()
     try:
         if place is None:
             path, _, configuration = name.partition(":")

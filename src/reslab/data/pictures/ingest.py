@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import logging
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import PIL
@@ -25,10 +28,12 @@ from reslab.data.pictures.picture_pixels import PicturePixels
 from reslab.data.pictures.preprocess import Fit
 from reslab.data.pictures.stores import Store, decode_from
 from reslab.data.pixels import Known, Rows
-from reslab.errors import UserError
+from reslab.errors import StorageError, UserError
 from reslab.folders import cache_folder
 from reslab.ops.native import find_kernels
 from reslab.writing import cannot_write
+
+_LOG = logging.getLogger(__name__)
 
 # Of the decoder: what another one decoded, or other libraries, is decoded anew.
 DECODER = (1, PIL.__version__, simplejpeg.__version__, torch.__version__)
@@ -76,7 +81,8 @@ def ingest(
 ) -> Ingested:
     """Decode what is not in the cache yet.
 
-    Another process that decodes the same pictures is waited for.
+    Another process that decodes the same pictures is waited for. Where the cache cannot be written
+    to, that is told, and nothing has room in it.
 
     Args:
         store: has the pictures.
@@ -85,11 +91,31 @@ def ingest(
         room: bytes that all packs together may take; what has no room is decoded each time.
         workers: threads that decode.
         tell: told how many of how many were decoded, again and again.
+    """
+    decode = partial(_ingest_in, store, names, fit, workers=workers, tell=tell)
+    try:
+        return decode(cache_folder("pictures"), room=room)
+    except StorageError as error:
+        _LOG.warning("warning: %s", error)
+    with tempfile.TemporaryDirectory(prefix="reslab-") as folder:
+        return decode(Path(folder), room=0)
+
+
+def _ingest_in(
+    store: Store,
+    names: Sequence[str],
+    fit: Fit,
+    packs: Path,
+    *,
+    room: int,
+    workers: int,
+    tell: Callable[[int, int], None],
+) -> Ingested:
+    """See ``ingest``; ``packs``: the folder of all packs.
 
     Raises:
-        UserError: where the cache cannot be written to.
+        StorageError: where it cannot be written to.
     """
-    packs = cache_folder("pictures")
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         shelf = Shelf(packs, _key(store, fit))

@@ -28,6 +28,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 # What Pillow calls a JPEG, and one with further pictures in it.
 JPEGS = ("JPEG", "MPO")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+# Of pictures that are not read.
+OTHER_SUFFIXES = (".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl", ".jp2", ".ppm", ".svg")
 MAX_PIXELS = 100_000_000
 # Of a file: as many pixels, stored as they are.
 MAX_BYTES = 4 * MAX_PIXELS

@@ -7,26 +7,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from reslab.data.pictures.preprocess import SUFFIXES
+from reslab.data.pictures.preprocess import OTHER_SUFFIXES, SUFFIXES
 from reslab.data.pictures.walk import PassedOver, Reason
 from reslab.errors import UserError
 
 # Endings of what tells a picture's class, the first that does.
 TELLERS = (".cls", ".json")
-
-# Endings of pictures that no decoder here reads.
-_OTHER_PICTURES = (
-    ".tif",
-    ".tiff",
-    ".avif",
-    ".heic",
-    ".jxl",
-    ".jp2",
-    ".ppm",
-    ".pgm",
-    ".ico",
-    ".svg",
-)
 
 # Of what tells a class: more than that tells something else.
 _MOST_BYTES = 2**20
@@ -121,7 +107,7 @@ class _Reader:
     def _sort_in(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         key, end = _key_and_end(member.name)
         is_plain = member.isreg() and not member.issparse()
-        if end in _OTHER_PICTURES or (end in SUFFIXES and not is_plain):
+        if end in OTHER_SUFFIXES or (end in SUFFIXES and not is_plain):
             self._pass_over(member, "no_image")
         elif end in SUFFIXES:
             place = Member(self.path, member.offset_data, member.size, self.changed)
