@@ -15,6 +15,7 @@ from reslab.data.pictures.folder import FileSettings, FolderSource, open_folder
 from reslab.data.pictures.path_lists import read_paths
 from reslab.errors import UserError
 from reslab.spec.data import DataSpec
+from reslab.training.observers import NullObserver
 from reslab.workbench.evaluate import evaluate_run
 from reslab.workbench.resolve import resolve
 from reslab.workbench.select_features import select_features
@@ -144,6 +145,26 @@ def test_tested_pictures_that_are_others_now_are_told(
     assert evaluate_run(run, root=str(mixed)).warnings == (
         "1 of the 12 test images of the run are others now, and may have been trained on",
     )
+
+
+def test_a_tested_picture_that_cannot_be_decoded_is_told_by_training(tmp_path: Path) -> None:
+    class Watch(NullObserver):
+        told: tuple[str, ...] = ()
+
+        def on_warning(self, text: str) -> None:
+            self.told += (text,)
+
+    root = shade(tmp_path / "data", 10)
+    torn = open_folder(root, FileSettings(test=0.2)).drawn[0]
+    (root / torn).write_bytes(b"torn")
+    name, place = name_and_root(str(root))
+    spec = reslab.recipe(
+        data={"name": name, "root": place, "image_size": 16, "test": 0.2}, training={"epochs": 1}
+    )
+    watch = Watch()
+    own = reslab.train(spec, out=tmp_path / "run", observers=[watch])
+    assert any(f"cannot be decoded: {torn}" in text for text in watch.told)
+    assert read_paths(own.folder.path / "left_out.txt") == (torn,)
 
 
 def test_a_test_of_its_own_that_is_gone_is_not_drawn_anew(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from reslab.data.groups import format_groups
 from reslab.data.pictures.folder import FolderSource
 from reslab.data.pictures.path_lists import format_paths, format_reasons, read_paths
 from reslab.data.pixels import Pixels
-from reslab.data.source import DataSource
+from reslab.data.source import DataSource, Images
 from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, UserError
 from reslab.evaluation.metrics import compute_metrics
@@ -58,6 +58,7 @@ from reslab.workbench.resolve import (
     resolve,
 )
 from reslab.workbench.run import Run
+from reslab.workbench.sources import tell_faults
 from reslab.workbench.stopping import raise_on_signals, stop_on_signals
 
 # Pictures and page, rounded up.
@@ -199,7 +200,11 @@ def carry_out(
                 f"interrupted at step {result.steps}; go on with {resume_command(folder.path)}"
             )
         folder.write_json(METRICS, summary("trained", result))
-        _conclude(run, prepared.source)
+        scored = _conclude(run, prepared.source)
+        if scored is not None and scored.faults:
+            folder.write_text(LEFT_OUT, format_reasons({**prepared.faults, **scored.faults}))
+            for text in tell_faults(scored):
+                warn(watching, text)
         draw_run(run)
         # Said last, when nothing is missing: a run that has finished is not resumed.
         folder.write_json(
@@ -210,10 +215,14 @@ def carry_out(
     return run
 
 
-def _conclude(run: Run, source: DataSource) -> None:
-    """Score both sets of weights: on the fold that was held out, else on the test split, if any."""
+def _conclude(run: Run, source: DataSource) -> Images | None:
+    """Score both sets of weights: on the fold that was held out, else on the test split, if any.
+
+    Returns:
+        What was scored; None: there is nothing.
+    """
     if source.card.test_images == 0 and run.own_split == "test":
-        return
+        return None
     evaluation = evaluate_run(
         run,
         split=run.own_split,
@@ -222,6 +231,7 @@ def _conclude(run: Run, source: DataSource) -> None:
         opened_by="train",
     )
     store_evaluation(run, evaluation)
+    return evaluation.images
 
 
 def room_needed(model: nn.Module, run: ResolvedRun) -> int:
