@@ -217,7 +217,7 @@ def test_settings_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def seen(**settings: object) -> tuple[str, int, int, int]:
         data = {"name": "folder:shades", "root": str(root), **settings}
         prepared = resolve(build(RunSpec, {"data": data}))
-        packed = sum(path.stat().st_size for path in tmp_path.glob("pictures/*/pixels.u8"))
+        packed = sum(path.stat().st_size for path in tmp_path.glob("pictures/*/*/pixels.u8"))
         facts = prepared.run.facts
         return facts.fingerprint, facts.train_images, prepared.scored, packed
 
