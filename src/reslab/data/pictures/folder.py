@@ -122,7 +122,7 @@ class FolderSource:
         """The pictures for training and validation; those that cannot be decoded are left out.
 
         Raises:
-            UserError: where none of them can be, or the cache cannot be written to.
+            UserError: where none of them can be.
         """
         files = self.parts[0]
         if not files:
@@ -175,7 +175,7 @@ class FolderSource:
         return tuple(file.path for file in self.parts[1] if file.split != "test")
 
     def checksums(self, paths: Iterable[str]) -> dict[str, str]:
-        """What tells the content of each picture's file from others, of those that can be read."""
+        """What tells the content of each picture's file; empty where it cannot be read."""
         store = self.listing.store
 
         def check(path: str) -> str:

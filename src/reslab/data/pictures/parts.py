@@ -55,6 +55,8 @@ def of_rank(files: Sequence[Listed], rank: int, processes: int) -> tuple[Listed,
         rank: of the process, from 0 on.
         processes: how many there are.
     """
+    if processes == 1:
+        return tuple(files)
     learned = [file for file in files if file.split != "val"]
     shards = {name: number for number, name in enumerate(sorted({f.shard for f in learned}))}
     by_shard = len(shards) >= processes

@@ -168,17 +168,22 @@ def open_file(path: Path) -> BinaryIO:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise UserError(f"{path} is no file but a pipe or device", remedy="delete it")
-        if found.st_size > MAX_BYTES:
-            raise UserError(
-                f"{path} is too large",
-                expected=f"at most {MAX_BYTES:,} bytes",
-                received=f"{found.st_size:,}",
-                remedy="scale it down",
-            )
+        check_size(found.st_size, str(path))
     except BaseException:
         file.close()
         raise
     return cast(BinaryIO, file)
+
+
+def check_size(size: int, place: str) -> None:
+    """Refuse a picture of so many bytes, if those are more than any may have."""
+    if size > MAX_BYTES:
+        raise UserError(
+            f"{place} is too large",
+            expected=f"at most {MAX_BYTES:,} bytes",
+            received=f"{size:,}",
+            remedy="scale it down",
+        )
 
 
 def _open_at_once(path: str, flags: int) -> int:

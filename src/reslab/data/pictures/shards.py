@@ -23,7 +23,7 @@ from reslab.catalog.datasets import SHARDS
 from reslab.data.pictures.layout import SPLIT_FOLDERS, SplitName
 from reslab.data.pictures.listing import Listed, Listing, in_order
 from reslab.data.pictures.patterns import expand
-from reslab.data.pictures.preprocess import MAX_BYTES
+from reslab.data.pictures.preprocess import check_size
 from reslab.data.pictures.tar import TELLERS, Member, Sample, read_shard
 from reslab.data.pictures.walk import PassedOver
 from reslab.errors import UserError
@@ -60,13 +60,7 @@ class Shards:
                 larger than any may be.
         """
         found = self._find(name)
-        if found.size > MAX_BYTES:
-            raise UserError(
-                f"{name} is too large",
-                expected=f"at most {MAX_BYTES:,} bytes",
-                received=f"{found.size:,}",
-                remedy="scale it down",
-            )
+        check_size(found.size, name)
         with found.shard.open("rb") as file:
             if os.fstat(file.fileno()).st_mtime_ns != found.changed:
                 raise UserError(
