@@ -1,27 +1,13 @@
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 pytest.importorskip("skimage", reason="its sample photographs are what is damaged")
 
 
-def test_damaged_pictures_are_found_and_good_ones_left_in_peace(benchmarks, tmp_path):
-    out = tmp_path / "found.json"
-    done = subprocess.run(
-        [
-            *(sys.executable, benchmarks / "damaged.py", "--images", "40", "--damaged", "16"),
-            *("--threads", "1", "--seed", "1", "--out", out),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+def test_damaged_pictures_are_found_and_good_ones_left_in_peace(measure):
+    found, printed = measure(
+        "damaged.py", "--images", "40", "--damaged", "16", "--threads", "1", "--seed", "1"
     )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(out.read_text())
     assert found["accused_good"] == []
     told, whole = found["that_can_be_told"], found["all"]
     assert 8 <= told["damaged"] <= whole["damaged"] == 16 - whole["same"] - whole["another"]
@@ -29,7 +15,7 @@ def test_damaged_pictures_are_found_and_good_ones_left_in_peace(benchmarks, tmp_
     for way in ("empty", "page", "cut"):
         assert found["by_way"][way]["share"] == 1
     assert sum(part["damaged"] for part in found["by_format"].values()) == whole["damaged"]
-    assert "of 24" in done.stdout and {"commit", "machine"} <= set(found["environment"])
+    assert "of 24" in printed and {"commit", "machine"} <= set(found["environment"])
 
 
 def test_a_file_that_shows_a_whole_picture_is_not_damaged(benchmarks):
