@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from reslab.data.pictures import preprocess
-from reslab.data.pictures.preprocess import FORMATS, MAX_PIXELS, SUFFIXES, Fit, decode_image
+from reslab.data.pictures.preprocess import FORMATS, SUFFIXES, Fit, decode_image
+from reslab.data.pictures.reading import MAX_PIXELS
 from reslab.data.pictures.room import Room
 from reslab.errors import UserError
 
@@ -486,7 +487,7 @@ def test_plain_jpegs_are_decoded_as_others_are(tmp_path, monkeypatch, channels, 
         path = save(tmp_path, Image.fromarray(noise).convert(mode), f"{number}.jpg")
         found = decode_image(path, fit)
         with monkeypatch.context() as patch:
-            patch.setattr(preprocess, "_is_plain", lambda content: False)
+            patch.setattr(preprocess, "is_plain", lambda content: False)
             np.testing.assert_array_equal(found, decode_image(path, fit))
 
 

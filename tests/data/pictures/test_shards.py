@@ -181,7 +181,7 @@ def test_pictures_that_change_places_are_noticed(tmp_path: Path) -> None:
 
 def test_a_picture_larger_than_any_is_refused(tmp_path: Path, monkeypatch) -> None:
     shard = write_shard(tmp_path / "s.tar", samples(0, [b"0", b"1"]))
-    monkeypatch.setattr("reslab.data.pictures.preprocess.MAX_BYTES", 10)
+    monkeypatch.setattr("reslab.data.pictures.reading.MAX_BYTES", 10)
     with pytest.raises(UserError, match=r"s.tar/0000.png is too large: expected at most 10 bytes"):
         list_shards(str(shard)).store.read("s.tar/0000.png")
 

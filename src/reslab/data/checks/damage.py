@@ -8,21 +8,21 @@ What stays within one picture's codes by chance cannot be told, nor can changed 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from io import BytesIO
-from typing import NamedTuple
 
 import simplejpeg
 from PIL import Image
 
-from reslab.data.pictures.preprocess import FORMATS, JPEGS
-
-# Markers of a JPEG: ITU-T T.81, table B.1. Within the codes of a scan, 0xFF is followed by 0 or by
-# the number of a restart.
-_SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-_START_OF_SCAN, _END = 0xDA, 0xD9
-# Frames of Huffman codes of cosines, sequential or progressive: next to all there are.
-_USUAL_FRAMES = (0xC0, 0xC1, 0xC2)
+from reslab.data.pictures.jpeg import (
+    END,
+    JPEGS,
+    START_OF_SCAN,
+    USUAL_FRAMES,
+    Segment,
+    segments,
+)
+from reslab.data.pictures.preprocess import FORMATS
 
 # Bytes at the end of a WebP's codes that its decoders may do without: they read ahead, and encoders
 # fill up. libwebp's pictures need all but 3 (lossy) and 1 (lossless).
@@ -51,8 +51,8 @@ def is_damaged(content: bytes, image_format: str | None) -> bool:
 def _is_damaged_jpeg(content: bytes) -> bool:
     """Whether codes are wrong, missing or left, or scans are missing."""
     told = _told_of_jpeg(content)
-    segments = list(_segments(content))
-    end = next((segment.place for segment in segments if segment.marker == _END), None)
+    parts = list(segments(content))
+    end = next((part.place for part in parts if part.marker == END), None)
     left = re.search(r"(\d+) extraneous bytes before marker 0xd9", told)
     if left and end is not None:
         # Some cameras fill up the end with zeros.
@@ -60,10 +60,10 @@ def _is_damaged_jpeg(content: bytes) -> bool:
     # What it cannot do at all is no damage: CMYK with an odd transformation and the like.
     if "orrupt" in told or "remature" in told:
         return True
-    is_usual = any(segment.marker in _USUAL_FRAMES for segment in segments)
+    is_usual = any(part.marker in USUAL_FRAMES for part in parts)
     if end is None or told or not is_usual:
         return False
-    return not _has_all_scans(segments) or not _needs_its_end(content, end)
+    return not _has_all_scans(parts) or not _needs_its_end(content, end)
 
 
 def _needs_its_end(content: bytes, end: int) -> bool:
@@ -86,40 +86,14 @@ def _told_of_jpeg(content: bytes) -> str:
     return ""
 
 
-class _Segment(NamedTuple):
-    """A part of a JPEG: its marker, where that is, and what it holds."""
-
-    marker: int
-    place: int
-    content: bytes
-
-
-def _segments(content: bytes) -> Iterator[_Segment]:
-    """The segments of a JPEG up to its end, the codes of scans left out."""
-    place = 2
-    while (place := content.find(b"\xff", place)) >= 0 and place + 1 < len(content):
-        marker = content[place + 1]
-        if marker in (0x00, 0xFF):
-            place += 1
-            continue
-        size = int.from_bytes(content[place + 2 : place + 4]) if marker != _END else 0
-        yield _Segment(marker, place, content[place + 4 : place + 2 + size])
-        if marker == _END:
-            return
-        place += 2 + size
-        if marker == _START_OF_SCAN:
-            found = _SCAN_END.search(content, place)
-            place = found.start() if found else len(content)
-
-
-def _has_all_scans(segments: Sequence[_Segment]) -> bool:
+def _has_all_scans(parts: Sequence[Segment]) -> bool:
     """Whether every bit of every coefficient of every component is in some scan."""
     missing: set[tuple[int, int]] = set()
-    for marker, _, content in segments:
-        if marker in _USUAL_FRAMES:
+    for marker, _, content in parts:
+        if marker in USUAL_FRAMES:
             components = content[6 : 6 + 3 * content[5] : 3]
             missing = {(component, k) for component in components for k in range(64)}
-        if marker == _START_OF_SCAN:
+        if marker == START_OF_SCAN:
             count = content[0]
             first, last, bits = content[1 + 2 * count : 4 + 2 * count]
             # The lower four bits tell how many bits of the coefficients are left for later scans.

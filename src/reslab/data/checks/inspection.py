@@ -14,13 +14,8 @@ from PIL import Image, UnidentifiedImageError
 
 from reslab.catalog.datasets import Background
 from reslab.data.checks.damage import is_damaged
-from reslab.data.pictures.preprocess import (
-    FORMATS,
-    MAX_PIXELS,
-    SUFFIXES,
-    decode_shown,
-    room_to_decode,
-)
+from reslab.data.pictures.preprocess import FORMATS, SUFFIXES, decode_shown, room_to_decode
+from reslab.data.pictures.reading import MAX_PIXELS
 from reslab.data.pictures.shown import is_grey, opacity_of, orientation_of
 from reslab.data.pictures.stores import Store
 from reslab.errors import UserError

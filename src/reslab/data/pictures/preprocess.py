@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,20 +16,18 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from reslab.catalog.datasets import Background, FitPolicy
+from reslab.data.pictures.jpeg import JPEGS, is_plain
+from reslab.data.pictures.reading import MAX_PIXELS
+from reslab.data.pictures.reading import read_file as read_file  # noqa: PLC0414 - of hub.py
 from reslab.data.pictures.room import Room
 from reslab.data.pictures.shown import flat_pixels, orientation_of, turn
 from reslab.errors import UserError
 from reslab.ops.resample import scale_picture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-# What Pillow calls a JPEG, and one with further pictures in it.
-JPEGS = ("JPEG", "MPO")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 # Of pictures that are not read.
 OTHER_SUFFIXES = (".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl", ".jp2", ".ppm", ".svg")
-MAX_PIXELS = 100_000_000
-# Of a file: as many pixels, stored as they are.
-MAX_BYTES = 4 * MAX_PIXELS
 
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves so many pixels for each one
 # of the result, in rows and in columns, so that scaling still has enough to average over.
@@ -44,9 +39,6 @@ _LARGE = 16_000_000
 # Pixels that all threads decode at once are at most as many as a single picture may have.
 _UNIT = 1_000_000
 _ROOM = Room(MAX_PIXELS // _UNIT)
-
-# Of segments of a JPEG: ITU-T T.81, table B.1.
-_START, _MARKER, _APP1, _PROGRESSIVE, _START_OF_SCAN = b"\xff\xd8", 0xFF, 0xE1, 0xC2, 0xDA
 
 # Grey levels of the backgrounds, as Pillow has their names.
 _LEVELS: dict[Background, int] = {"black": 0, "grey": 128, "white": 255}
@@ -149,48 +141,6 @@ def decode_content(read: Callable[[], bytes], fit: Fit, place: str) -> npt.NDArr
         ) from error
 
 
-def read_file(path: Path) -> bytes:
-    """The content of a file that is one: a pipe or device could go on for ever.
-
-    Raises:
-        UserError: where it is none, or larger than a picture may be.
-        OSError: where it cannot be read.
-    """
-    with open_file(path) as file:
-        return file.read()
-
-
-def open_file(path: Path) -> BinaryIO:
-    """Open a file for who wants its beginning alone; see ``read_file``."""
-    # Path.open takes twice the time, and no opener.
-    file = open(path, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115
-    try:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise UserError(f"{path} is no file but a pipe or device", remedy="delete it")
-        check_size(found.st_size, str(path))
-    except BaseException:
-        file.close()
-        raise
-    return cast(BinaryIO, file)
-
-
-def check_size(size: int, place: str) -> None:
-    """Refuse a picture of so many bytes, if those are more than any may have."""
-    if size > MAX_BYTES:
-        raise UserError(
-            f"{place} is too large",
-            expected=f"at most {MAX_BYTES:,} bytes",
-            received=f"{size:,}",
-            remedy="scale it down",
-        )
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    # To open a pipe would wait for who writes to it.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 def _decode_plain_jpeg(content: bytes, fit: Fit) -> npt.NDArray[np.uint8] | None:
     """Pixels (H, W, C) of a JPEG of which its header leaves nothing to be asked.
 
@@ -198,7 +148,7 @@ def _decode_plain_jpeg(content: bytes, fit: Fit) -> npt.NDArray[np.uint8] | None
     the time. None for what is left to that: all that is no JPEG, may be turned, is progressive,
     in CMYK, large or damaged.
     """
-    if not content.startswith(_START) or not _is_plain(content):
+    if not is_plain(content):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
@@ -209,19 +159,6 @@ def _decode_plain_jpeg(content: bytes, fit: Fit) -> npt.NDArray[np.uint8] | None
     factor = _spare_factor((width, height), fit.size)
     with _ROOM.take(height * width // factor**2 // _UNIT):
         return _decode_jpeg(content, fit.channels, width=width, height=height, factor=factor)
-
-
-def _is_plain(content: bytes) -> bool:
-    """Whether a JPEG has no EXIF or XMP before its pixels, and is not progressive."""
-    place = len(_START)
-    while place + 4 <= len(content) and content[place] == _MARKER:
-        kind = content[place + 1]
-        if kind == _START_OF_SCAN:
-            return True
-        if kind in (_APP1, _PROGRESSIVE):
-            return False
-        place += 2 + int.from_bytes(content[place + 2 : place + 4])
-    return False
 
 
 def decode_shown(

@@ -23,7 +23,7 @@ from reslab.catalog.datasets import SHARDS
 from reslab.data.pictures.layout import SPLIT_FOLDERS, SplitName
 from reslab.data.pictures.listing import Listed, Listing, in_order
 from reslab.data.pictures.patterns import expand
-from reslab.data.pictures.preprocess import check_size
+from reslab.data.pictures.reading import check_size
 from reslab.data.pictures.tar import TELLERS, Member, Sample, read_shard
 from reslab.data.pictures.walk import PassedOver
 from reslab.errors import UserError

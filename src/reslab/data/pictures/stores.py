@@ -11,7 +11,8 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from reslab.data.pictures.preprocess import Fit, decode_content, open_file, read_file
+from reslab.data.pictures.preprocess import Fit, decode_content
+from reslab.data.pictures.reading import open_file, read_file
 
 
 class Store(Protocol):
