@@ -358,6 +358,61 @@ def test_a_kill_in_the_middle_costs_no_more_than_time(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.pixels_NCHW[:], whole)
 
 
+PATIENT = """
+import functools
+import sys
+from pathlib import Path
+from reslab.data.pictures.ingest import ingest
+from reslab.data.pictures.preprocess import Fit
+from reslab.data.pictures.stores import Files
+
+@functools.cache
+def wait():
+    print("begun", flush=True)
+    sys.stdin.readline()
+
+class Patient(Files):
+    def read(self, name):
+        wait()
+        return super().read(name)
+
+root = Path(sys.argv[1])
+names = sorted(path.name for path in root.iterdir())
+ingest(Patient(root), names, Fit(channels=3, size=8), room=int(sys.argv[2]), workers=1)
+"""
+
+
+def begin_patiently(root: Path, room: int) -> subprocess.Popen[bytes]:
+    """A process that is in the middle of decoding, and goes on when it is told to."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", PATIENT, str(root), str(room)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None and child.stdout.readline() == b"begun\n"
+    return child
+
+
+def test_two_processes_at_once_keep_to_the_room_of_all(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "other")
+    room = 9 * 192 + 100
+    children = [begin_patiently(folder, room) for folder in (root, tmp_path / "other")]
+    for child in children:
+        child.communicate(b"\n", timeout=120)
+        assert child.returncode == 0
+    assert bytes_of_packs() == [3 * 192, 6 * 192]
+
+
+def test_what_was_promised_to_a_process_that_is_killed_is_free(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "other")
+    child = begin_patiently(tmp_path / "other", ROOM)
+    assert take(root, room=6 * 192).pixels_NCHW.homeless == 6
+    child.kill()
+    child.communicate()
+    assert list(cache_folder("pictures").glob("*.promised"))
+    assert take(root, room=6 * 192).pixels_NCHW.homeless == 0
+
+
 def test_what_the_system_refused_once_is_tried_again(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from reslab.data.pictures import packs as module
 from reslab.data.pictures.packed import Entry, Pack, describe
 from reslab.data.pictures.packs import Shelf, bytes_of, count_dead
 
@@ -70,6 +72,68 @@ def test_a_pack_that_somebody_writes_to_stays(tmp_path: Path) -> None:
     assert bytes_of(shelf.folder) == 12
 
 
+def test_who_writes_was_promised_room_and_others_get_the_rest(tmp_path: Path) -> None:
+    first, second = Shelf(tmp_path, "a"), Shelf(tmp_path, "b")
+    with first.held(), second.held():
+        for shelf in (first, second):
+            shelf.open(SHAPE)
+        assert first.make_room(12, 20) == 12
+        assert second.make_room(12, 20) == 8
+        # Nor does anybody count what it was promised itself.
+        assert first.make_room(16, 20) == 12
+    # None of it was used.
+    assert Shelf(tmp_path, "c").make_room(20, 20) == 20
+
+
+def test_what_was_promised_to_who_was_killed_counts_no_more(tmp_path: Path) -> None:
+    shelf = filled(tmp_path, "a", 3, 1)
+    (tmp_path / "a.promised").write_text("99")
+    assert Shelf(tmp_path, "b").make_room(8, 20) == 8
+    assert bytes_of(shelf.folder) == 12
+    with shelf.held():
+        assert Shelf(tmp_path, "c").make_room(8, 20) == 8
+        assert bytes_of(shelf.folder) == 12
+
+
+def test_who_writes_nothing_needs_no_promise(tmp_path: Path) -> None:
+    shelf = filled(tmp_path, "a", 3, 1)
+    with shelf.held():
+        assert shelf.make_room(12, 20) == 12
+        assert not list(tmp_path.glob("*.promised"))
+        assert shelf.make_room(16, 20) == 16
+        assert list(tmp_path.glob("*.promised"))
+
+
+def test_room_is_given_to_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path, "a", 3, 1)
+    asked = []
+
+    def look(folder: Path) -> int:
+        with pytest.raises(Timeout), FileLock(tmp_path / "all.lock", timeout=0):
+            pass
+        asked.append(folder.name)
+        return bytes_of(folder)
+
+    monkeypatch.setattr(module, "bytes_of", look)
+    assert Shelf(tmp_path, "new").make_room(8, 20) == 8
+    assert sorted(asked) == ["a", "new"]
+
+
+def test_what_is_deleted_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "reslab"):
+        for used, key in enumerate("abc"):
+            filled(tmp_path, key, 3, 1000 + used)
+        Shelf(tmp_path, "new").make_room(8, 44)
+        assert not caplog.messages
+        Shelf(tmp_path, "new").make_room(8, 2**30)
+        assert not caplog.messages
+        Shelf(tmp_path, "new").make_room(8, 20)
+    assert caplog.messages == [
+        "warning: deleted 2 packs of other decoded pictures (0.00 GiB), the longest unused: all "
+        "together may take 0.00 GiB (--cache-size)"
+    ]
+
+
 def test_what_another_process_deletes_is_no_trouble(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +153,7 @@ def test_what_was_half_deleted_is_deleted(tmp_path: Path) -> None:
 def test_who_waits_for_a_pack_that_is_deleted_finds_an_empty_one(tmp_path: Path) -> None:
     shelf = filled(tmp_path, "a", 3, 1)
     Shelf(tmp_path, "new").make_room(8, 8)
-    with shelf.lock:
+    with shelf.held():
         pack = shelf.open(SHAPE)
         add(pack, "x")
     assert list(Shelf(tmp_path, "a").open(SHAPE).entries) == ["x"]

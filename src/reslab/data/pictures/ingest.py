@@ -119,7 +119,7 @@ def _ingest_in(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         shelf = Shelf(packs, _key(store, fit))
-        with shelf.lock:
+        with shelf.held():
             pack, jobs, capacity = _plan(shelf, store, names, fit, room)
             if len(jobs) >= _MANY:
                 # Built now, or they would only serve the next time.

@@ -3,22 +3,33 @@
 A pack lies in ``pictures/KEY/NUMBER``, its lock beside in ``pictures/KEY.lock``. Its pixels are
 never moved within a file, for others may be reading them; where most of them are of pictures that
 have changed since, a new pack with the next number takes its place.
+
+Room is given to one at a time, who holds ``pictures/all.lock`` for it. What it was given is noted
+in ``pictures/KEY.promised`` and counts as taken for as long as it holds its pack's lock, which the
+system takes from whoever is killed; from then on the pack counts as large as it is.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from reslab.data.pictures.packed import PIXELS, Pack
+from reslab.wording import counted
+
+_LOG = logging.getLogger(__name__)
 
 # The end of a pack's name while it is deleted.
 _GOING = ".going"
+
+# The lock of whoever is given room; no key is called like this.
+_ALL = "all.lock"
 
 
 class Shelf:
@@ -32,7 +43,19 @@ class Shelf:
     def __init__(self, folder: Path, key: str) -> None:
         self.folder = folder / key
         folder.mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(_lock_of(self.folder))
+        self._lock = FileLock(_lock_of(self.folder))
+        self._promise = _promise_of(self.folder)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the one who writes to the pack, when all who came before have done so."""
+        with self._lock:
+            # Whoever came before may have been killed.
+            self._forget_promise()
+            try:
+                yield
+            finally:
+                self._forget_promise()
 
     def open(self, shape: tuple[int, int, int]) -> Pack:
         """The pack, empty where there was none.
@@ -54,26 +77,46 @@ class Shelf:
     def make_room(self, wanted: int, room: int) -> int:
         """Bytes that this pack may take, others that were not used for longest deleted for it.
 
+        To be asked by who holds the pack and has opened it, and is promised them for as long.
+
         Args:
             wanted: bytes that it could use.
             room: bytes for all packs together.
         """
-        others = [
-            other
-            for other in self.folder.parent.iterdir()
-            if other != self.folder and other.is_dir()
-        ]
-        taken = {other: bytes_of(other) for other in others}
-        for other in sorted(others, key=_last_used):
-            if wanted + sum(taken.values()) <= room:
-                break
-            if _delete(other):
-                del taken[other]
-        return max(0, min(wanted, room - sum(taken.values())))
+        freed = []
+        with FileLock(self.folder.parent / _ALL):
+            others = [
+                other
+                for other in self.folder.parent.iterdir()
+                if other != self.folder and other.is_dir()
+            ]
+            taken = {other: _taken_by(other) for other in others}
+            for other in sorted(others, key=_last_used):
+                if wanted + sum(taken.values()) <= room:
+                    break
+                if _delete(other):
+                    freed.append(taken.pop(other))
+            granted = max(0, min(wanted, room - sum(taken.values())))
+            # A full disk is no obstacle to who writes nothing.
+            if granted > bytes_of(self.folder):
+                self._promise.write_text(str(granted))
+        if any(freed):
+            _LOG.warning(
+                "warning: deleted %s of other decoded pictures (%.2f GiB), the longest unused: all "
+                "together may take %.2f GiB (--cache-size)",
+                counted(len(freed), "pack"),
+                sum(freed) / 2**30,
+                room / 2**30,
+            )
+        return granted
 
     def was_used(self) -> None:
         """Let others make room before this one does."""
         os.utime(self.folder)
+
+    def _forget_promise(self) -> None:
+        with contextlib.suppress(OSError):
+            self._promise.unlink(missing_ok=True)
 
     def _delete_before(self, newest: int) -> None:
         for number in self._numbers():
@@ -99,6 +142,25 @@ def bytes_of(folder: Path) -> int:
     return 0
 
 
+def _taken_by(folder: Path) -> int:
+    """What a place takes on the disk, or what whoever writes to it was promised."""
+    taken = bytes_of(folder)
+    try:
+        promised = int(_promise_of(folder).read_text())
+    except (OSError, ValueError):
+        return taken
+    return max(taken, promised) if _is_held(folder) else taken
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether somebody writes to a pack."""
+    try:
+        with FileLock(_lock_of(folder), timeout=0):
+            return False
+    except (OSError, Timeout):
+        return True
+
+
 def _last_used(folder: Path) -> float:
     with contextlib.suppress(FileNotFoundError):
         return folder.stat().st_mtime
@@ -107,6 +169,10 @@ def _last_used(folder: Path) -> float:
 
 def _lock_of(folder: Path) -> Path:
     return folder.parent / f"{folder.name}.lock"
+
+
+def _promise_of(folder: Path) -> Path:
+    return folder.parent / f"{folder.name}.promised"
 
 
 def _delete(folder: Path) -> bool:
