@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reslab.data.checks.check import Checked, check_pictures
-from reslab.data.checks.findings import KINDS
+from reslab.data.checks.kinds import KINDS
 from reslab.data.pictures.listing import list_folder
 from tests.data.checks.messy import Messy, build
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 from reslab.catalog.datasets import Background
 from reslab.data.checks.duplicates import equal_pictures, near_others
-from reslab.data.checks.findings import KINDS, Finding, found
+from reslab.data.checks.findings import Finding, found
 from reslab.data.checks.inspection import Inspected, inspect_picture
+from reslab.data.checks.kinds import KINDS
 from reslab.data.pictures.listing import Listed, Listing, SplitName
 from reslab.data.pictures.preprocess import FORMATS, OTHER_SUFFIXES
 from reslab.data.pictures.stores import Store
@@ -32,7 +33,7 @@ class Checked:
     """What a folder holds and what is wrong with it.
 
     Attributes:
-        findings: in the order of ``reslab.data.checks.findings.KINDS``.
+        findings: in the order of ``reslab.data.checks.kinds.KINDS``.
         pictures: how many of each class, by split; "all" where the folder has no splits.
     """
 
