@@ -1,15 +1,10 @@
-"""Finding, building and loading the kernels; a compiler that only copies makes it quick."""
+"""Finding, loading and calling the kernels; a compiler that only copies makes it quick."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 import re
-import shutil
-import tempfile
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +14,7 @@ from torch import Tensor
 from reslab.engine.memory import is_out_of_memory
 from reslab.errors import ReslabError
 from reslab.ops import native
+from reslab.ops.library import _SOURCES
 from reslab.ops.native import (
     Kernels,
     active_kernels,
@@ -27,50 +23,9 @@ from reslab.ops.native import (
     kernels_obstacle,
     using_kernels,
 )
+from tests.ops.compilers import calls, program
 
 LETTERS = {"int64_t": "l", "int": "i", "double": "d"}
-
-
-@pytest.fixture(scope="module")
-def library() -> Path:
-    """The library that this machine's compiler makes, built at most once."""
-    found = find_kernels()
-    if found.kernels is None:
-        pytest.skip(found.reason)
-    return Path(found.kernels.library._name)
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder for kernels, of which this process has loaded none."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    native._load.cache_clear()
-    monkeypatch.setattr(native, "_FAILED", {})
-    yield tmp_path / "cache" / "reslab" / "kernels"
-    native._load.cache_clear()
-
-
-@pytest.fixture
-def compiler(library: Path, tmp_path: Path) -> Path:
-    """A program that takes a compiler's arguments and notes each call in ``calls``."""
-    return program(
-        tmp_path,
-        f'echo "$@" >> {tmp_path}/calls',
-        'while [ "$1" != -o ]; do shift; done',
-        f'{shutil.which("cp")} {library} "$2"',
-    )
-
-
-def program(folder: Path, *lines: str) -> Path:
-    path = folder / "compile"
-    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
-    path.chmod(0o755)
-    return path
-
-
-def calls(folder: Path) -> list[str]:
-    path = folder / "calls"
-    return path.read_text().splitlines() if path.exists() else []
 
 
 @pytest.mark.parametrize(
@@ -121,7 +76,7 @@ def test_elsewhere_than_on_linux_there_are_none(monkeypatch: pytest.MonkeyPatch)
 
 def test_functions_are_called_with_the_types_that_they_take(library: Path) -> None:
     declared = {}
-    for path in sorted(native._SOURCES.glob("*.cpp")):
+    for path in sorted(_SOURCES.glob("*.cpp")):
         exported = path.read_text().split('extern "C"')[1]
         for name, arguments in re.findall(r"int reslab_(\w+)\(([^)]+)\) try", exported, re.DOTALL):
             declared[name] = "".join(
@@ -186,31 +141,6 @@ def test_they_are_built_once_and_then_found_without_a_compiler(
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize("name", ["norm.cpp", "simd.h"])
-def test_other_sources_are_built_anew(
-    cache: Path, compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    sources = shutil.copytree(native._SOURCES, tmp_path / "sources")
-    monkeypatch.setattr(native, "_SOURCES", sources)
-    for _ in range(2):  # the same sources elsewhere, then others
-        find_kernels({"CXX": str(compiler)})
-        native._load.cache_clear()
-        with (sources / name).open("a") as file:
-            file.write("// changed\n")
-    assert len(calls(tmp_path)) == 2
-    assert len(list(cache.iterdir())) == 2
-
-
-def test_other_flags_are_built_anew(
-    cache: Path, compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find_kernels({"CXX": str(compiler)})
-    monkeypatch.setattr(native, "_FLAGS", (*native._FLAGS, "-g"))
-    native._load.cache_clear()
-    find_kernels({"CXX": str(compiler)})
-    assert len(list(cache.iterdir())) == len(calls(tmp_path)) == 2
-
-
 def test_a_missing_compiler_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = find_kernels({"CXX": "no-such-compiler"})
     assert found.kernels is None
@@ -246,58 +176,6 @@ def test_a_compiler_that_fails_is_quoted(
     assert said in found.reason
     assert kernels_obstacle({"CXX": str(tmp_path / "compile")}) == found.reason
     assert not list(cache.glob(".build-*"))
-
-
-def test_where_one_compiler_cannot_the_next_is_asked(
-    cache: Path, compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    program(folder, "echo 'c++: error: no OpenMP' >&2", "exit 1").rename(folder / "c++")
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    monkeypatch.setattr(native, "_COMPILERS", ("c++", str(compiler)))
-    assert find_kernels({}).kernels is not None
-    assert len(calls(tmp_path)) == 1
-
-    native._load.cache_clear()
-    monkeypatch.setattr(native, "_FLAGS", (*native._FLAGS, "-g"))
-    monkeypatch.setattr(native, "_COMPILERS", ("c++", "c++"))
-    assert find_kernels({}).reason.endswith(
-        "c++ could not build the kernels: c++: error: no OpenMP"
-    )
-
-
-def test_what_was_not_loaded_for_long_is_removed_at_the_next_build(
-    cache: Path, compiler: Path
-) -> None:
-    cache.mkdir(parents=True)
-    old = time.time() - 31 * 24 * 3600
-    gone = ["0123456789abcdef.so", ".0123456789abcdef.so.7-8.tmp"]
-    names = ["fedcba9876543210.so", "0123.so", "0123456789abcdef.so.txt"]
-    for name in (*gone, *names):
-        (cache / name).write_text("")
-        os.utime(cache / name, (old, old))
-    os.utime(cache / names[0], (old + 2 * 24 * 3600, old + 2 * 24 * 3600))
-    found = find_kernels({"CXX": str(compiler)})
-    assert found.kernels is not None
-    kept = Path(found.kernels.library._name)
-    assert {path.name for path in cache.iterdir()} == {*names, kept.name}
-    # To be loaded is to be used.
-    os.utime(kept, (old, old))
-    native._load.cache_clear()
-    find_kernels({"CXX": str(compiler)})
-    assert kept.stat().st_mtime > time.time() - 3600
-
-
-def test_they_are_built_elsewhere_where_the_cache_cannot_be_written(
-    cache: Path, compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache.parent.parent.write_text("a file where a folder should be")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    found = find_kernels({"CXX": str(compiler)})
-    assert found.kernels is not None
-    assert Path(found.kernels.library._name).parent.parent == tmp_path
-    assert len(calls(tmp_path)) == 1
 
 
 def test_they_are_off_unless_switched_on(library: Path) -> None:

@@ -1,4 +1,4 @@
-"""The kernels in C++: built once for the machine's instruction set, kept, and loaded.
+"""The kernels in C++: found for the machine's instruction set, called, and switched on.
 
 They need a compiler of C++17 with OpenMP at their first use; without one torch's own
 operations do everything. They obey the caps on instruction sets that torch and oneDNN take from
@@ -10,36 +10,18 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import hashlib
-import logging
 import os
 import platform
-import re
-import tempfile
-import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from reslab.errors import ReslabError, StorageError
-from reslab.folders import cache_folder
-from reslab.ops.compiler import BuildError, build_by_any, find_compilers, no_compiler
-from reslab.writing import write_atomically
-
-_LOG = logging.getLogger(__name__)
-
-_SOURCES = Path(__file__).parent / "kernels"
-_FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
-_COMPILERS = ("c++", "g++", "clang++")
-
-# What libraries are called that are kept, or were half written, and how long one may lie without
-# being loaded.
-_NAME = re.compile(r"\.?[0-9a-f]{16}\.so(\..+\.tmp)?")
-_UNUSED_SECONDS = 30 * 24 * 3600
+from reslab.errors import ReslabError
+from reslab.ops.compiler import BuildError
+from reslab.ops.library import compiler_obstacle, is_kept, open_library
 
 # By the instruction sets that torch names; both have fused multiplication and addition.
 _LEVELS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
@@ -183,10 +165,7 @@ def built_kernels() -> Kernels | None:
     level = _usable_level(os.environ)
     if isinstance(level, Found):
         return None
-    with contextlib.suppress(OSError, RuntimeError):
-        if _kept(_flags(level)).is_file():
-            return find_kernels().kernels
-    return None
+    return find_kernels().kernels if is_kept(level) else None
 
 
 def kernels_obstacle(environ: Mapping[str, str] | None = None) -> str:
@@ -198,10 +177,7 @@ def kernels_obstacle(environ: Mapping[str, str] | None = None) -> str:
     named = environ.get("CXX", "")
     if (level, named) in _FAILED:
         return _FAILED[level, named]
-    with contextlib.suppress(OSError, RuntimeError):
-        if _kept(_flags(level)).is_file():
-            return ""
-    return "" if find_compilers(named, _COMPILERS) else no_compiler(named, _COMPILERS)
+    return "" if is_kept(level) else compiler_obstacle(named)
 
 
 # Of this process: why the kernels of a level could not be built by the compiler of that name.
@@ -210,9 +186,8 @@ _FAILED: dict[tuple[str, str], str] = {}
 
 @functools.cache
 def _load(level: str, named: str) -> Found:
-    flags = _flags(level)
     try:
-        library = _open_built(flags) or _build(named, flags)
+        library = open_library(level, named)
         for name, signature in _SIGNATURES.items():
             function = getattr(library, f"reslab_{name}")
             function.argtypes = [_TYPES[letter] for letter in signature]
@@ -228,64 +203,6 @@ def _load(level: str, named: str) -> Found:
         built_kernels.cache_clear()
         return Found(kernels, f"built for {level} by {compiler}")
     return Found(None, _FAILED[level, named])
-
-
-def _flags(level: str) -> tuple[str, ...]:
-    return (*_FLAGS, f"-march={level}")
-
-
-def _kept(flags: tuple[str, ...]) -> Path:
-    """Where a library is kept: the name tells sources, flags and machine type apart."""
-    digest = hashlib.sha256(" ".join((*flags, platform.machine())).encode())
-    for path in sorted([*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h")]):
-        digest.update(path.name.encode() + path.read_bytes())
-    return cache_folder("kernels") / f"{digest.hexdigest()[:16]}.so"  # as ``_NAME`` has it
-
-
-def _open_built(flags: tuple[str, ...]) -> ctypes.CDLL | None:
-    """The library that was built before, which needs no compiler any more; None: there is none."""
-    try:
-        library = ctypes.CDLL(str(_kept(flags)))
-    except (OSError, RuntimeError):
-        # Not there, damaged, or no folder to look into: it is built anew.
-        return None
-    with contextlib.suppress(OSError):
-        os.utime(_kept(flags))  # used, see ``_remove_unused``
-    return library
-
-
-def _build(named: str, flags: tuple[str, ...]) -> ctypes.CDLL:
-    """Compile, and keep the library whole or not at all; where it cannot be kept it still loads.
-
-    Raises:
-        BuildError: where no compiler makes one.
-    """
-    compilers = find_compilers(named, _COMPILERS)
-    if not compilers:
-        raise BuildError(no_compiler(named, _COMPILERS))
-    sources = sorted(_SOURCES.glob("*.cpp"))
-    _LOG.info("building kernels for this machine, once: a few seconds")
-    with tempfile.TemporaryDirectory(prefix="reslab-kernels-") as folder:
-        made = Path(folder) / "kernels.so"
-        build_by_any(compilers, flags, sources, made)
-        with contextlib.suppress(OSError, RuntimeError, StorageError):
-            kept = _kept(flags)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(kept, made.read_bytes())
-            _remove_unused(kept.parent)
-            return ctypes.CDLL(str(kept))
-        # A library that is loaded needs its file no more.
-        return ctypes.CDLL(str(made))
-
-
-def _remove_unused(folder: Path) -> None:
-    """Delete libraries that were built for other sources or flags and not loaded for long."""
-    long_ago = time.time() - _UNUSED_SECONDS
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            with contextlib.suppress(OSError):
-                if _NAME.fullmatch(path.name) and path.stat().st_mtime < long_ago:
-                    path.unlink()
 
 
 # Off unless an engine turns it on. Of each thread its own: one may predict while another trains.
