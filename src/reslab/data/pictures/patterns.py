@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from reslab.errors import UserError
+from reslab.paths import from_home
 
 # Shards that a pattern may stand for: beyond that it is a mistake.
 _MOST_SHARDS = 100_000
@@ -69,12 +70,7 @@ def _named(pattern: str) -> Iterator[Path]:
             raise UserError(
                 f"the pattern {pattern} names too many shards", expected=f"at most {_MOST_SHARDS:,}"
             )
-        try:
-            yield Path(path).expanduser().absolute()
-        except RuntimeError as error:
-            raise UserError(
-                f"{path} cannot be found", received="~ with no such user", remedy="check the path"
-            ) from error
+        yield from_home(path).absolute()
 
 
 def _unfold(pattern: str) -> Iterator[str]:
