@@ -104,6 +104,14 @@ def test_filters_of_endless_pictures_are_not_kept(monkeypatch, kernels):
     assert make_filter.cache_info().currsize == 0
 
 
+def test_filters_for_pictures_of_many_sides_are_kept():
+    make_filter.cache_clear()
+    for _ in range(2):
+        for side in range(200, 1000):
+            make_filter(side, 2)
+    assert make_filter.cache_info().misses == 800
+
+
 def test_weights_are_a_triangle():
     # From four pixels to two: each reaches two pixels to both sides of its middle.
     found = make_filter(4, 2)

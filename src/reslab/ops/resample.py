@@ -24,6 +24,10 @@ _SUPPORT = 1.0
 # Pictures that become smaller by more are left to torch: their filters would be kept in memory.
 _MOST_TIMES = 64
 
+# Filters that are kept, of a few KiB each: a folder may have pictures of as many different sides,
+# and to make one takes up to a tenth of the time of decoding.
+_KEPT = 1024
+
 # Weights are 16 bits long, of which one is the sign, and have at most so many after the point.
 _WEIGHT_BITS, _MOST_PRECISE = 15, 22
 
@@ -129,7 +133,7 @@ def sum_planes(
     return sums_C, squares_C
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=_KEPT)
 def make_filter(pixels: int, wanted: int) -> Filter:
     """The filter that makes ``wanted`` pixels of a line of ``pixels``.
 
