@@ -31,6 +31,7 @@ def write(folder: Path, name: str, text: str) -> Path:
             "a.csv",
             "\ufeffLabel, Path ,x,group,split\ncat,a.jpg,1,tom,Training\ndog,deep/b.jpg,2,,test\n",
         ),
+        ("a.csv", "path;label;split;group\na.jpg;cat;train;tom\ndeep/b.jpg;dog;test;\n"),
         ("a.tsv", "path\tlabel\tsplit\tgroup\na.jpg\tcat\ttrain\ttom\n\ndeep/b.jpg\tdog\ttest\t\n"),
         (
             "a.jsonl",
@@ -66,6 +67,7 @@ def test_odd_names_are_read_as_they_stand(tmp_path: Path, name: str, text: str, 
     ("name", "text", "told"),
     [
         ("a.csv", "a.jpg,cat\n", "lacks columns: expected a first line with their names"),
+        ("a.csv", "file;label\na.jpg;cat\n", "lacks columns.*received file, label; add the line"),
         ("a.csv", "", "lacks columns.*received nothing"),
         ("a.csv", "path,label\n", "names no pictures"),
         ("a.csv", "path,label\na.jpg,\n,cat\n", "line 2: no label; line 3: no path"),

@@ -18,7 +18,8 @@ from reslab.errors import UserError
 from reslab.wording import shown
 
 _COLUMNS = ("path", "label", "split", "group")
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+# Spreadsheets of languages with decimal commas write CSV with semicolons.
+_DELIMITERS = {".csv": (",", ";"), ".tsv": ("\t",)}
 
 # Faults that are told at once.
 _MOST_FAULTS = 5
@@ -29,8 +30,8 @@ def read_manifest(path: Path) -> Listing:
 
     A CSV or TSV file has a line with the columns' names first: ``path`` and ``label``, and maybe
     ``split`` (train, val or test) and ``group`` (of those that belong together); a JSONL file has
-    an object with these keys in each line. Other columns are not looked at. Paths count from the
-    folder of the manifest.
+    an object with these keys in each line. Other columns are not looked at. In a CSV file commas
+    or semicolons may stand between the columns. Paths count from the folder of the manifest.
 
     Raises:
         UserError: where it cannot be read, lacks a column, or has faulty lines, with the first
@@ -46,7 +47,7 @@ def read_manifest(path: Path) -> Listing:
             remedy="save it as UTF-8 text, with a line for each picture",
         ) from error
     suffix = path.suffix.lower()
-    rows = _json_rows(text) if suffix == ".jsonl" else _csv_rows(path, text, _DELIMITERS[suffix])
+    rows = _json_rows(text) if suffix == ".jsonl" else _csv_rows(path, text)
     files: list[Listed] = []
     faults: list[str] = []
     lines: dict[str, int] = {}
@@ -94,23 +95,33 @@ def _check_groups(path: Path, files: Sequence[Listed]) -> None:
         )
 
 
-def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _open_csv(path: Path, text: str) -> csv.DictReader[str]:
+    """A reader whose columns have their names."""
+    found: list[str] = []
+    delimiters = _DELIMITERS[path.suffix.lower()]
+    for delimiter in delimiters:
+        # Strict, since a quote that is not closed would take in the lines after it.
+        reader = csv.DictReader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        try:
+            names = [str(name).strip().lower() for name in reader.fieldnames or ()]
+        except csv.Error as error:
+            names = [str(error).lower()]
+        if {"path", "label"} <= set(names):
+            reader.fieldnames = names
+            return reader
+        found = max(found, names, key=len)
+    raise UserError(
+        f"the manifest {path} lacks columns",
+        expected=f"a first line with their names: path{delimiters[0]}label, then maybe split and "
+        "group",
+        received=", ".join(found)[:200] or "nothing",
+        remedy="add the line, or name the columns so",
+    )
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Number and content of each line below the names of the columns."""
-    # Strict, since a quote that is not closed would take in the lines after it.
-    reader = csv.DictReader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        names = [str(name).strip().lower() for name in reader.fieldnames or ()]
-    except csv.Error as error:
-        names = [str(error).lower()]
-    if not {"path", "label"} <= set(names):
-        raise UserError(
-            f"the manifest {path} lacks columns",
-            expected=f"a first line with their names: path{delimiter}label, then maybe "
-            "split and group",
-            received=", ".join(names)[:200] or "nothing",
-            remedy="add the line, or name the columns so",
-        )
-    reader.fieldnames = names
+    reader = _open_csv(path, text)
     while True:
         number = reader.line_num + 1
         try:
