@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torchvision.datasets as published
 
-from reslab.catalog.datasets import DATASETS, DataCard, name_and_root
+from reslab.catalog.data_names import name_and_root
+from reslab.catalog.datasets import DATASETS, DataCard
 from reslab.errors import UserError
 
 CARDS = {card.name: card for card in DATASETS}

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 
 import reslab
-from reslab.catalog.datasets import name_and_root
+from reslab.catalog.data_names import name_and_root
 from reslab.data.checks.inspection import inspect_picture
 from reslab.data.pictures.preprocess import Fit, decode_image, square
 from reslab.data.pictures.stores import Files

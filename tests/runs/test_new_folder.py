@@ -14,6 +14,8 @@ def test_check_free_makes_nothing(tmp_path):
 def test_a_name_that_is_taken_gets_a_number(tmp_path):
     name = run_name("digits", "resnet14", datetime(2026, 2, 3, 4, 5, 6))
     assert name == "digits-resnet14-20260203-040506"
+    for data in ("folder:digits", "wds:digits", "hf:digits"):
+        assert run_name(data, "resnet14", datetime(2026, 2, 3, 4, 5, 6)) == name
     found = [RunFolder.create_new(tmp_path / "runs", name, "").path.name for _ in range(4)]
     assert found == [name, f"{name}-2", f"{name}-3", f"{name}-4"]
 

@@ -9,12 +9,12 @@ from reslab.catalog.datasets import DATASETS
 from reslab.spec.data import AugmentSpec, DataSpec
 
 
-@pytest.mark.parametrize("name", [*(card.name for card in DATASETS), "folder:my-pets"])
+@pytest.mark.parametrize("name", [*(card.name for card in DATASETS), "folder:my-pets", "hf:pets"])
 def test_named_data_sets_and_folders(name: str) -> None:
     assert DataSpec(name=name).name == name
 
 
-@pytest.mark.parametrize("name", ["minst", "pets", "folder"])
+@pytest.mark.parametrize("name", ["minst", "pets", "folder", ""])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ValidationError, match=f"unknown data set '{name}'"):
         DataSpec(name=name)

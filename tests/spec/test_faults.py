@@ -12,7 +12,7 @@ from reslab.spec.text import build, merge, nest
 
 # A wrong value for a setting, and what its sentence says.
 WRONG = {
-    "data.name": ("mnits", "data.name: unknown data set 'mnits'; did you mean 'mnist'?"),
+    "data.name": ("mnits", "./mnits; did you mean 'mnist'?"),
     "data.validation": (-1, "at least 0"),
     "data.split_seed": (1.5, "a whole number"),
     "data.limit": (0, "at least 1"),

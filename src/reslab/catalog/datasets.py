@@ -5,8 +5,6 @@ Torch-free literals. The readers are in ``reslab.data``; a card names its reader
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -75,12 +73,6 @@ class DataFile:
     md5: str
     url: str = ""
 
-
-# Before the name of a folder or manifest of pictures, which has no card.
-FOLDER_PREFIX = "folder:"
-
-# What stands before a pattern of shards, and before the name of a data set of Hugging Face.
-SHARDS, HUB = "wds:", "hf:"
 
 # Files that name pictures with their classes; see ``reslab.data.pictures.manifest``.
 MANIFESTS = (".csv", ".tsv", ".jsonl")
@@ -231,50 +223,3 @@ DATASETS: tuple[DataCard, ...] = (
         ),
     ),
 )
-
-
-def label_of(place: str | Path) -> str:
-    """What runs on a folder or manifest of pictures, on shards or a data set are called by.
-
-    >>> label_of(Path("/data/My pets/"))
-    'My-pets'
-    >>> label_of("wds:/data/pets/train-{000..127}.tar"), label_of("hf:someone/pets")
-    ('pets', 'pets')
-    """
-    told = str(place)
-    if told.startswith(SHARDS):
-        place = Path(told.removeprefix(SHARDS).partition("::")[0]).parent
-    elif told.startswith(HUB):
-        place = Path(told.removeprefix(HUB))
-    # Unlike Path.resolve it bears a link to itself.
-    own = Path(os.path.realpath(place))
-    name = own.stem if own.suffix.lower() in MANIFESTS else own.name
-    return re.sub(r"[^\w.]+", "-", name).strip("-") or "pictures"
-
-
-def name_and_root(data: str, root: str | None = None) -> tuple[str, str | None]:
-    """``data.name`` and ``data.root`` for what ``--data`` and ``--root`` say.
-
-    Args:
-        data: the name of a data set, or a folder or manifest of pictures, shards (``wds:``) or a
-            data set of Hugging Face (``hf:``).
-        root: the folder that holds a named one's files.
-
-    Raises:
-        UserError: where a folder is given twice, or its path cannot be followed.
-
-    >>> name_and_root("mnist"), name_and_root("./pets")
-    (('mnist', None), ('folder:pets', './pets'))
-    """
-    if data in {card.name for card in DATASETS} or data.startswith(FOLDER_PREFIX):
-        return data, root
-    place = None if data.startswith((SHARDS, HUB)) else find_place(data)
-    if place is None and not ("/" in data or os.sep in data or data.startswith((SHARDS, HUB))):
-        return data, root
-    if root is not None:
-        raise UserError(
-            f"--data {data} is a folder or manifest of its own",
-            received=f"--root {root} as well",
-            remedy="leave --root out",
-        )
-    return f"{FOLDER_PREFIX}{label_of(place or Path(data))}", data

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from reslab.catalog.datasets import name_and_root
+from reslab.catalog.data_names import name_and_root
 from reslab.cli.arguments import Root, settings
 from reslab.errors import UserError
 from reslab.spec.faults import leaves

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reslab.catalog.datasets import DATASETS, FOLDER_PREFIX, DataCard, find_place
-from reslab.catalog.names import find
+from reslab.catalog.data_names import is_own, why_unknown
+from reslab.catalog.datasets import DATASETS, DataCard, find_place
 from reslab.data.cifar import CifarSource
 from reslab.data.digits import DigitsSource
 from reslab.data.idx import IdxSource
@@ -38,8 +38,8 @@ def open_source(
     """The data set of that name. Nothing is read or downloaded before a split is loaded.
 
     Args:
-        name: the name of a card in ``reslab.catalog.datasets``, or ``folder:`` and any name for
-            the folder or manifest of pictures that ``root`` is.
+        name: the name of a card in ``reslab.catalog.datasets``, or ``folder:``, ``wds:`` or
+            ``hf:`` and any name for the pictures that ``root`` names.
         root: the folder that holds its files; without it the cache is used and, where that
             lacks them, the files are downloaded into it.
         files: how pictures of a folder are read; the others are not concerned.
@@ -55,12 +55,12 @@ def open_source(
         >>> open_source("digits").card.image_size
         8
     """
-    if name.startswith(FOLDER_PREFIX):
+    if is_own(name):
         if root is None:
             raise UserError(
                 f"{name} needs --root",
-                expected="the folder or manifest of its pictures",
-                remedy="name it with --data FOLDER, or --root FOLDER",
+                expected="what holds its pictures, as --data takes it",
+                remedy="name it with --data, or with --root",
             )
         # torch comes with the decoder, and is not waited for by who has no pictures.
         from reslab.data.pictures.folder import open_folder  # noqa: PLC0415
@@ -97,4 +97,7 @@ def find_card(name: str) -> DataCard:
     Raises:
         UserError: where there is none, with the nearest name, or all where none is near.
     """
-    return find(DATASETS, name, "data set")
+    found = next((card for card in DATASETS if card.name == name), None)
+    if found is None:
+        raise UserError(why_unknown(name))
+    return found

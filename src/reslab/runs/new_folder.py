@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from reslab.catalog.datasets import FOLDER_PREFIX
+from reslab.catalog.data_names import label_in
 from reslab.errors import UserError
 from reslab.runs.files import is_leftover, locked, remove_leftovers
 from reslab.writing import cannot_write, write_atomically
@@ -89,4 +89,4 @@ def check_free(path: Path) -> None:
 
 def run_name(data: str, model: str, now: datetime) -> str:
     """What a run's folder is called unless it is said: data, net and time."""
-    return f"{data.removeprefix(FOLDER_PREFIX)}-{model}-{now:%Y%m%d-%H%M%S}"
+    return f"{label_in(data)}-{model}-{now:%Y%m%d-%H%M%S}"

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from reslab.catalog.datasets import DATASETS, FOLDER_PREFIX, Background, FitPolicy
-from reslab.catalog.names import check_name
+from reslab.catalog.data_names import why_unknown
+from reslab.catalog.datasets import Background, FitPolicy
+from reslab.errors import UserError
 from reslab.spec.sizes import parse_bytes
 from reslab.spec.values import Auto, Count, Fraction, Frozen, Seed
 
@@ -52,8 +53,8 @@ class DataSpec(Frozen):
 
     name: str = Field(
         "digits",
-        description="data set, see `reslab data list`; folder:NAME for a folder or manifest of "
-        "pictures, which is named by root",
+        description="data set, see `reslab data list`; folder:NAME, wds:NAME or hf:NAME for "
+        "pictures of one's own, which root names",
     )
     root: str | None = Field(
         None, description="folder that holds the data set's files, or is the data set"
@@ -120,6 +121,6 @@ class DataSpec(Frozen):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name.startswith(FOLDER_PREFIX):
-            return name
-        return check_name(name, [card.name for card in DATASETS], "data set")
+        if why := why_unknown(name):
+            raise UserError(why)
+        return name

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from reslab.catalog.datasets import FOLDER_PREFIX
+from reslab.catalog.data_names import is_own
 from reslab.data.source import DataSource
 from reslab.engine.runtime import Runtime
 from reslab.errors import Interrupted, UserError
@@ -184,8 +184,7 @@ def _check_data(found: CrossValidation, data: DataSource | None) -> None:
         UserError: so.
     """
     name, fingerprint = found.source["name"], found.source["fingerprint"]
-    is_folder = found.spec.data.name.startswith(FOLDER_PREFIX)
-    if data is None and name != found.spec.data.name and not is_folder:
+    if data is None and name != found.spec.data.name and not is_own(found.spec.data.name):
         raise UserError(
             f"{found.path} was made with a data set of one's own, {name}",
             remedy="go on from Python: reslab.resume_folds(path, data=...)",

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reslab.catalog.datasets import FOLDER_PREFIX, name_and_root
+from reslab.catalog.data_names import HUB, SHARDS, is_own, name_and_root
+from reslab.catalog.datasets import find_place
 from reslab.data.catalog import find_card, open_source
 from reslab.data.groups import read_groups
 from reslab.data.pictures.folder import FileSettings, FolderSource
@@ -45,7 +46,7 @@ def source_of(data: DataSpec) -> DataSource:
     Raises:
         UserError: where it cannot be had, or a setting has no meaning for it.
     """
-    if not data.name.startswith(FOLDER_PREFIX):
+    if not is_own(data.name):
         _refuse_settings_of_folders(data)
     elif data.group_by is not None:
         raise UserError(
@@ -71,6 +72,8 @@ def source_again(run: StoredRun, root: str | Path | None = None) -> DataSource:
         UserError: where it cannot be had.
     """
     data, facts = run.spec.data, run.spec.facts
+    if root is None and is_own(data.name):
+        _check_there(data.root or "", run)
     kept, tested = run.folder.path / EXCLUDED, run.folder.path / TESTED
     files = replace(
         _files(data, kept if kept.exists() else data.exclude),
@@ -80,6 +83,19 @@ def source_again(run: StoredRun, root: str | Path | None = None) -> DataSource:
         classes=facts.classes,
     )
     return open_source(data.name, root or data.root, files)
+
+
+def _check_there(place: str, run: StoredRun) -> None:
+    """Refuse a run whose pictures lie where it found them no longer.
+
+    Raises:
+        UserError: where there is no such folder or manifest.
+    """
+    if not place.startswith((SHARDS, HUB)) and find_place(place) is None:
+        raise UserError(
+            f"there is no folder or manifest {place}, which {run.path} was trained on",
+            remedy="give what holds its pictures now with --root",
+        )
 
 
 def _files(data: DataSpec, exclude: str | Path | None) -> FileSettings:
@@ -122,7 +138,7 @@ def other_source(spec: ResolvedRun, data: str, root: str | None) -> DataSource:
         UserError: where it cannot be had.
     """
     name, place = name_and_root(data, root)
-    if not name.startswith(FOLDER_PREFIX):
+    if not is_own(name):
         return open_source(name, place)
     facts, own = spec.facts, spec.data
     files = replace(

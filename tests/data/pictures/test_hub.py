@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from pathlib import Path
 
@@ -145,6 +146,38 @@ def test_what_cannot_be_loaded_is_told(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError, match=r"needs the library datasets; pip install 'reslab\[hf\]'"):
         list_rows("anything")
+
+
+def test_a_hub_that_is_not_reached_is_told_with_the_cause_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logger = logging.getLogger("huggingface_hub")
+    printed = io.StringIO()
+    monkeypatch.setattr(logger, "handlers", [logging.StreamHandler(printed)])
+
+    def load_dataset(path: str, configuration: str | None) -> None:
+        # As the library does it: its error has lost its cause, which its log alone tells.
+        logger.getChild("utils").warning("Name or service\nnot known")
+        raise ConnectionError(f"Couldn't reach {path!r} on the Hub (LocalEntryNotFoundError)")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    told = (
+        r"received Couldn't reach 'some/pets' .*NotFoundError\), since Name or service not known$"
+    )
+    with pytest.raises(UserError, match=told):
+        list_rows("some/pets")
+    assert printed.getvalue() == ""
+    logger.warning("as before")
+    assert printed.getvalue() == "as before\n"
+
+
+def test_the_cause_of_an_error_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(path: str, configuration: str | None) -> None:
+        raise ValueError("cannot be read") from KeyError("features")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(UserError, match=r"received cannot be read, since 'features'$"):
+        list_rows("some/pets")
 
 
 def test_a_single_split_is_what_its_name_says(tmp_path: Path) -> None:

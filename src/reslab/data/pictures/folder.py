@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,26 +18,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from reslab.catalog.datasets import (
-    FOLDER_PREFIX,
-    HUB,
-    MANIFESTS,
-    SHARDS,
-    Background,
-    DataCard,
-    FitPolicy,
-    find_place,
-    label_of,
-)
+from reslab.catalog.data_names import name_of
+from reslab.catalog.datasets import Background, DataCard, FitPolicy
 from reslab.data.pictures.headers import all_grey, usual_size
-from reslab.data.pictures.hub import list_rows
 from reslab.data.pictures.ingest import ingest
-from reslab.data.pictures.listing import Listed, Listing, list_folder
-from reslab.data.pictures.manifest import read_manifest
+from reslab.data.pictures.listing import Listed, Listing
 from reslab.data.pictures.pace import Pace
 from reslab.data.pictures.parts import Parts, divide, of_rank, take_out
+from reslab.data.pictures.places import list_place
 from reslab.data.pictures.preprocess import Fit
-from reslab.data.pictures.shards import list_shards
 from reslab.data.source import Images
 from reslab.data.split import number_groups
 from reslab.engine.machine import inspect_machine
@@ -45,9 +34,6 @@ from reslab.errors import UserError
 from reslab.wording import shown
 
 _LOG = logging.getLogger(__name__)
-
-# What lists pictures that are no files in folders, by the word before their name.
-LISTERS: Mapping[str, Callable[[str], Listing]] = {SHARDS: list_shards, HUB: list_rows}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +91,7 @@ class FolderSource:
         """What is known of it before a picture is decoded."""
         fit = self._fit
         return DataCard(
-            name=f"{FOLDER_PREFIX}{label_of(self.listing.origin)}",
+            name=name_of(self.listing.origin),
             title=str(self.listing.origin),
             kind="folder",
             classes=self._classes,
@@ -153,7 +139,7 @@ class FolderSource:
             raise UserError(
                 f"{self.listing.origin} has no test images",
                 remedy="add a folder test with the same classes, name the folder of those that are "
-                "to be scored, or evaluate --split val",
+                "to be scored with --data, or evaluate --split val",
             )
         return self._load(self.parts[1])[0]
 
@@ -248,25 +234,12 @@ class FolderSource:
 
 
 def open_folder(place: str | Path, settings: FileSettings | None = None) -> FolderSource:
-    """The pictures of a folder or manifest, or of what ``LISTERS`` has a word for.
+    """The pictures of whatever ``list_place`` takes.
 
     Raises:
         UserError: where there is none.
     """
-    for word, list_them in LISTERS.items():
-        if str(place).startswith(word):
-            return FolderSource(list_them(str(place).removeprefix(word)), settings)
-    found = find_place(place)
-    if found is None:
-        raise UserError(f"there is no folder or manifest {place}", remedy="check the path")
-    place = found
-    if place.is_file() and place.suffix.lower() not in MANIFESTS:
-        raise UserError(
-            f"{place} is no manifest",
-            expected=f"a folder, or a file in {', '.join(MANIFESTS)}",
-            received=place.suffix or "a file without a suffix",
-        )
-    return FolderSource(read_manifest(place) if place.is_file() else list_folder(place), settings)
+    return FolderSource(list_place(place), settings)
 
 
 def _check_classes(listing: Listing, wanted: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -5,20 +5,25 @@ They need reslab[hf]; what lies on the hub is downloaded by that library, into i
 
 from __future__ import annotations
 
+import logging
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from reslab.catalog.datasets import HUB, find_place
+from reslab.catalog.data_names import HUB
+from reslab.catalog.datasets import find_place
 from reslab.data.pictures.layout import SPLIT_FOLDERS
 from reslab.data.pictures.listing import Listed, Listing, in_order
 from reslab.data.pictures.preprocess import read_file
 from reslab.data.pictures.walk import PassedOver
 from reslab.errors import UserError
+
+_LOG = logging.getLogger(__name__)
 
 # What the column of the classes is called where a data set does not say which it is.
 _LABELS = ("label", "labels", "fine_label", "class")
@@ -156,21 +161,23 @@ def _load(name: str, place: Path | None) -> dict[str, Any]:
         ) from error
     # Its bars would come between lines of ours.
     datasets.disable_progress_bars()
+    heard: list[str] = []
     try:
-        if place is None:
-            path, _, configuration = name.partition(":")
-            found = datasets.load_dataset(path, configuration or None)
-        elif any((place / saved).exists() for saved in ("dataset_dict.json", "state.json")):
-            found = datasets.load_from_disk(str(place))
-        else:
-            found = datasets.load_dataset(str(place))
+        with _listening() as heard:
+            if place is None:
+                _LOG.info("asking the hub for %s", name)
+                path, _, configuration = name.partition(":")
+                found = datasets.load_dataset(path, configuration or None)
+            elif is_saved(place):
+                found = datasets.load_from_disk(str(place))
+            else:
+                found = datasets.load_dataset(str(place))
     except Exception as error:
         # It raises whatever its many file systems and formats raise.
-        told = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{HUB}{name} could not be loaded",
             expected="a data set on the disk, or the name of one on the hub, and a network",
-            received=told[:300],
+            received=_why(error, heard),
         ) from error
     tables = dict(found) if isinstance(found, datasets.DatasetDict) else {"all": found}
     for split, table in tables.items():
@@ -178,6 +185,55 @@ def _load(name: str, place: Path | None) -> dict[str, Any]:
             if isinstance(feature, datasets.Image):
                 tables[split] = tables[split].cast_column(column, datasets.Image(decode=False))
     return tables
+
+
+def is_saved(place: Path) -> bool:
+    """Whether a folder is one that ``save_to_disk`` wrote, of one table or of several splits."""
+    names = ("state.json", "dataset_info.json")
+    return (place / "dataset_dict.json").is_file() or all((place / n).is_file() for n in names)
+
+
+class _Heard(logging.Handler):
+    """Keeps what is logged, for who wants to know what went wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self.told.append(record.getMessage())
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    """Within the context what the libraries log of each try is kept, and not printed."""
+    heard = _Heard()
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [heard], False
+    try:
+        yield heard.told
+    finally:
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+
+
+def _why(error: BaseException, heard: Sequence[str]) -> str:
+    """What an error says, and what was at the bottom of it.
+
+    Args:
+        error: of the library.
+        heard: what it logged before. Of a hub that is not reached it tells the cause there alone.
+    """
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    told, cause = (" ".join(str(one).split()) or type(one).__name__ for one in (error, root))
+    if isinstance(error, ConnectionError) and heard:
+        cause = " ".join(heard[-1].split())
+    return told[:300] if cause in told else f"{told[:300]}, since {cause[:200]}"
 
 
 def _columns(name: str, tables: Mapping[str, Any]) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from reslab.catalog.datasets import SHARDS
+from reslab.catalog.data_names import SHARDS
 from reslab.data.pictures.layout import SPLIT_FOLDERS, SplitName
 from reslab.data.pictures.listing import Listed, Listing, in_order
 from reslab.data.pictures.patterns import expand
