@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+
+# Names that a sentence has room for.
+_NAMED = 3
 
 
 def counted(number: float, what: str) -> str:
@@ -54,6 +58,16 @@ def shown(path: str) -> str:
     """
     is_plain = path.isprintable() and path == path.strip() and path[:1] not in ("#", '"', "")
     return path if is_plain else json.dumps(path)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are.
+
+    >>> some(["a", "b"]), some(["a", "b", "c", "d"])
+    ('a, b', 'a, b, c and 1 more')
+    """
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(shown(name) for name in names[:_NAMED]) + more
 
 
 def one_line(text: str) -> str:

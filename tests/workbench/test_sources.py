@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import reslab
-from reslab.catalog.datasets import name_and_root
+from reslab.catalog.data_names import name_and_root
 from reslab.data.pictures.folder import FileSettings, FolderSource, open_folder
 from reslab.data.pictures.path_lists import read_paths
 from reslab.errors import UserError
@@ -24,6 +24,7 @@ from reslab.workbench.sources import (
     source_again,
     source_of,
     tell_faults,
+    tell_not_excluded,
     tell_passed_over,
 )
 
@@ -107,6 +108,19 @@ def test_a_folder_that_moved_is_found_by_root(
     moved = shutil.copytree(shades, tmp_path / "moved")
     result = evaluate_run(run, root=str(moved))
     assert result.scored[0].metrics.to_json() == run.metrics["test"]["best"]
+
+
+def test_a_folder_that_is_gone_is_asked_for_by_root(run: reslab.Run, shades: Path) -> None:
+    away = shades.with_name("away")
+    shades.rename(away)
+    try:
+        told = rf"no folder or manifest {shades}, which .*run was trained on; .* with --root$"
+        with pytest.raises(UserError, match=told):
+            source_again(run)
+        with pytest.raises(UserError, match="there is no folder or manifest none; check the path"):
+            source_again(run, root="none")
+    finally:
+        away.rename(shades)
 
 
 def test_the_test_that_was_drawn_stays_the_run_s_own(
@@ -258,6 +272,22 @@ def test_names_are_read_as_folders_where_they_are_such(tmp_path: Path) -> None:
     assert name_and_root("unheard") == ("unheard", None)
     with pytest.raises(UserError, match="--root x as well; leave --root out"):
         name_and_root(place, "x")
+
+
+def test_exclusions_that_fit_nothing_are_told_before_training(tmp_path: Path) -> None:
+    root = shade(tmp_path / "shades", 6)
+    fix = tmp_path / "fix.txt"
+    fix.write_text("dark/00.png\n")
+    name, place = name_and_root(str(root))
+    data = DataSpec(name=name, root=place, exclude=str(fix))
+    assert tell_not_excluded(source_of(data)) == ()
+    fix.write_text("dark/00.png\ndrak/01.png\n")
+    (told,) = tell_not_excluded(source_of(data))
+    assert told == f"1 path to be excluded fits no picture of {root}: drak/01.png"
+    assert told in resolve(reslab.recipe(data=data.model_dump(mode="json"))).warnings
+    fix.write_text("drak/01.png\n")
+    with pytest.raises(UserError, match="no file to be excluded is in"):
+        source_of(data)
 
 
 @pytest.mark.parametrize(

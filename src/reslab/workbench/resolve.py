@@ -38,7 +38,13 @@ from reslab.workbench.decide import (
     doubt_balance,
 )
 from reslab.workbench.decide_data import decide_data, doubt_augmentation, doubt_classes
-from reslab.workbench.sources import load_published, source_of, tell_faults, tell_passed_over
+from reslab.workbench.sources import (
+    load_published,
+    source_of,
+    tell_faults,
+    tell_not_excluded,
+    tell_passed_over,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +165,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         choices=tuple(choices),
         warnings=(
             *tell_passed_over(source),
+            *tell_not_excluded(source),
             *tell_faults(published),
             *doubt_classes(train.labels_N, card.classes),
             *doubt_augmentation(run.data.augment.model_dump(), card),

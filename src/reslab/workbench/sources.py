@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from reslab.errors import UserError
 from reslab.runs.folder import EXCLUDED, GROUPS, TESTED, RunFolder
 from reslab.spec.data import DataSpec
 from reslab.spec.resolved import ResolvedRun
-from reslab.wording import shown
+from reslab.wording import some
 from reslab.workbench.stored import StoredRun
 
 # Settings of folders and manifests alone.
@@ -35,9 +34,6 @@ _TOLD = {
     "unreadable": "that may not be read",
     "loop": "links that lead back",
 }
-
-# Names that a warning has room for.
-_NAMED = 3
 
 
 def source_of(data: DataSpec) -> DataSource:
@@ -56,7 +52,7 @@ def source_of(data: DataSpec) -> DataSource:
         )
     files = _files(data, data.exclude)
     source = open_source(data.name, data.root, files)
-    if isinstance(source, FolderSource) and files.exclude:
+    if isinstance(source, FolderSource):
         source.listing.check_excluded(files.exclude)
     return source
 
@@ -158,7 +154,7 @@ def tell_faults(images: Images) -> tuple[str, ...]:
     plural = "picture is" if len(images.faults) == 1 else "pictures are"
     return (
         f"{len(images.faults):,} {plural} left out, since they cannot be decoded: "
-        f"{_some(list(images.faults))}; `reslab data check` tells of each",
+        f"{some(list(images.faults))}; `reslab data check` tells of each",
     )
 
 
@@ -174,17 +170,20 @@ def tell_passed_over(source: DataSource) -> tuple[str, ...]:
     if not found:
         return ()
     count = sum(len(paths) for paths in found.values())
-    parts = [f"{what} ({_some(paths)})" for what, paths in found.items()]
+    parts = [f"{what} ({some(paths)})" for what, paths in found.items()]
     plural = "file or folder is" if count == 1 else "files and folders are"
     return (
         f"{count:,} {plural} passed over: {', '.join(parts)}; `reslab data check` tells of each",
     )
 
 
-def _some(names: Sequence[str]) -> str:
-    """The first of some names, and how many more there are."""
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(shown(name) for name in names[:_NAMED]) + more
+def tell_not_excluded(source: DataSource) -> tuple[str, ...]:
+    """What to say of pictures that were to be left out and are not there."""
+    names = source.not_excluded if isinstance(source, FolderSource) else ()
+    if not names:
+        return ()
+    fit = "path to be excluded fits" if len(names) == 1 else "paths to be excluded fit"
+    return (f"{len(names):,} {fit} no picture of {source.card.title}: {some(names)}",)
 
 
 def load_published(source: DataSource, data: DataSpec, folder: RunFolder | None = None) -> Images:

@@ -193,6 +193,10 @@ def test_exclusions_are_left_out_and_told(tmp_path: Path) -> None:
 
 def test_exclusions_of_another_folder_are_refused(tmp_path: Path) -> None:
     found = list_folder(touch(tmp_path, "cat/a.jpg"))
-    found.without(["cat/a.jpg", "cat/gone.jpg"]).check_excluded(["cat/a.jpg"])
+    wanted = ["cat/gone.jpg", "cat/a.jpg", "bird/b.jpg"]
+    left = found.without(wanted)
+    left.check_excluded(wanted)
+    assert left.not_there(wanted) == ("cat/gone.jpg", "bird/b.jpg")
+    found.check_excluded([])
     with pytest.raises(UserError, match=r"no file to be excluded is in .*received bird/a.jpg"):
         found.without(["bird/a.jpg"]).check_excluded(["bird/a.jpg"])

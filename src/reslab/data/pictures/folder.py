@@ -180,6 +180,11 @@ class FolderSource:
         return bool(self.listing.of("test"))
 
     @property
+    def not_excluded(self) -> tuple[str, ...]:
+        """See ``Listing.not_there`` of ``FileSettings.exclude``."""
+        return self.listing.not_there(self._settings.exclude)
+
+    @property
     def gone(self) -> tuple[str, ...]:
         """Those of ``FileSettings.tested`` that are no longer there."""
         there = {file.path for file in self.parts[1]}

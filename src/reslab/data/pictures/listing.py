@@ -91,13 +91,18 @@ class Listing:
         )
         return replace(self, files=left, passed_over=self.passed_over + gone)
 
+    def not_there(self, excluded: Sequence[str]) -> tuple[str, ...]:
+        """Those of the paths given to ``without`` that no picture had."""
+        gone = {item.path for item in self.passed_over if item.reason == "excluded"}
+        return tuple(path for path in excluded if path not in gone)
+
     def check_excluded(self, excluded: Sequence[str]) -> None:
         """Refuse a list of exclusions none of which was excluded, as a wrong list would be.
 
         Raises:
             UserError: where it is one.
         """
-        if not any(item.reason == "excluded" for item in self.passed_over):
+        if excluded and len(self.not_there(excluded)) == len(excluded):
             raise UserError(
                 f"no file to be excluded is in {self.origin}",
                 expected="paths as `reslab data check --fix-list` writes them",
