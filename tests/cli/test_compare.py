@@ -46,7 +46,7 @@ def test_mistakes_are_told(
     assert run(["compare", two[0], f"{two[0]}/fold-1"]) == 2
     assert "received a run" in capsys.readouterr().err
     assert run(["train", "--folds", "1", "--out", str(tmp_path / "run")]) == 2
-    assert "data.folds cannot be used: expected at least 2" in capsys.readouterr().err
+    assert "--folds cannot be used: expected at least 2" in capsys.readouterr().err
     assert run(["train", "--resume", two[0], "--folds", "3"]) == 2
     assert "--folds cannot be given" in capsys.readouterr().err
     groups = tmp_path / "groups.txt"

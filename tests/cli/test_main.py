@@ -123,6 +123,7 @@ def test_a_closed_pipe_is_no_traceback() -> None:
         (["data", "list", "x"], "`reslab data list` has no use for x; see `reslab data list --h"),
         (["train", "--epoks", "3"], "Did you mean --epochs?; see `reslab train --help`"),
         (["tain"], "see `reslab --help`"),
+        (["xyz"], "predict and others; see `reslab --help`"),
     ],
 )
 def test_refusals_point_to_the_help_of_the_command(

@@ -157,7 +157,7 @@ def test_a_limit_that_is_no_time_is_refused(
     limit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["train", "--time-limit", limit, "--out", str(tmp_path / "run")]) == 2
-    assert "training.time_limit cannot be used" in capsys.readouterr().err
+    assert "--time-limit cannot be used" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from reslab.catalog.data_names import name_and_root
 from reslab.cli.arguments import Root, settings
+from reslab.cli.options import SETTINGS, option
 from reslab.errors import UserError
 from reslab.spec.faults import leaves
 from reslab.spec.recipes import RECIPES, recipe_document
@@ -29,20 +30,8 @@ from reslab.spec.text import (
 
 # Options that are a setting each. Names and paths are text as they stand, whatever YAML would
 # make of them.
-_SETTINGS = {
-    "epochs": "training.epochs",
-    "batch_size": "training.batch_size",
-    "lr": "training.lr",
-    "time_limit": "training.time_limit",
-}
-_TEXTS = {
-    "root": "data.root",
-    "model": "model.name",
-    "group_by": "data.group_by",
-    "fit": "data.fit",
-    "exclude": "data.exclude",
-    "cache_size": "data.cache_size",
-}
+_VALUES = ("epochs", "batch_size", "lr", "time_limit")
+_TEXTS = ("root", "model", "group_by", "fit", "exclude", "cache_size")
 
 
 @Parameter(name="*")
@@ -112,8 +101,8 @@ class Asked:
                     f"--{option(f.name)} is empty", remedy="give it a value, or leave it out"
                 )
         changes: list[Document] = []
-        for name, key in (_TEXTS | _SETTINGS).items():
-            value = getattr(self, name)
+        for name in (*_TEXTS, *_VALUES):
+            key, value = SETTINGS[name], getattr(self, name)
             if value is not None:
                 changes.append(nest(key, value if name in _TEXTS else parse_setting(key, value)))
         if self.data is not None:
@@ -128,11 +117,6 @@ class Asked:
             *changes,
             *(parse_override(text) for text in self.set_),
         )
-
-
-def option(name: str) -> str:
-    """An attribute's name as it is typed, without its dashes."""
-    return name.rstrip("_").replace("_", "-")
 
 
 def settings_help() -> str:

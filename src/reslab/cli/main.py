@@ -13,6 +13,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 import reslab
+from reslab.cli.options import in_options_at_hand
 from reslab.errors import ReslabError
 from reslab.workbench.stopping import raise_on_signals
 
@@ -142,13 +143,14 @@ def run(arguments: Sequence[str]) -> int:
             app(list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         command = " ".join(["reslab", *(error.command_chain or ())])
-        text = " ".join(str(error).split())
+        # Of many commands it names the first and three dots, which are no end of a sentence.
+        text = " ".join(str(error).split()).replace(", ...", " and others")
         if isinstance(error, UnusedCliTokensError):
             # Cyclopts speaks of tokens here, which are nothing to who typed a word too many.
             text = f"`{command}` has no use for {' '.join(error.unused_tokens or ())}"
         return _complain(text, 2, f"see `{command} --help`")
     except ReslabError as error:
-        return _complain(str(error), error.exit_code)
+        return _complain(in_options_at_hand(str(error), app, arguments), error.exit_code)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except BrokenPipeError:
