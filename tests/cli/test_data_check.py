@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,48 @@ def test_the_table_names_some_and_the_list_all(
     assert len(named & messy.expected["duplicate"]) == 1
     assert named & messy.expected["leak"] == {"train/church/leaked.png"}
     assert not named & messy.good
+
+
+def test_the_worst_comes_first(messy: Messy, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "check", str(messy.root)]) == 2
+    words = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    told = [word for word in words if word in ("error", "warning", "note")]
+    assert told == sorted(told, key=("error", "warning", "note").index) and len(set(told)) == 3
+
+
+def test_the_remedy_is_the_list_where_it_settles_something(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, fix = shade(tmp_path / "shades"), tmp_path / "fix.txt"
+    shutil.copy(root / "dark/00.png", root / "bright/zz.png")
+    command = ["data", "check", str(root), "--fix-list", str(fix)]
+    assert run(command) == 2
+    told = capsys.readouterr()
+    assert f"{fix} names none, since nothing is settled" in told.out
+    assert told.err.endswith("has errors: received conflict; mend them\n")
+    (root / "dark/01.png").write_bytes(b"")
+    assert run(command) == 2
+    assert (
+        f"mend them; of empty it is enough to train without what {fix}" in capsys.readouterr().err
+    )
+    (root / "bright/zz.png").unlink()
+    assert run([*command, "--background", "white"]) == 2
+    told = capsys.readouterr()
+    assert f"--data {root} --exclude {fix} --set data.background=white\n" in told.out
+    assert told.err.endswith(f"mend them, or train without what {fix} names\n")
+    assert run(command[:3]) == 2
+    assert capsys.readouterr().err.endswith("or train without what --fix-list names\n")
+
+
+def test_exclusions_that_fit_nothing_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shade(tmp_path / "shades")
+    (tmp_path / "fix.txt").write_text("dark/00.png\nno/1.png\nno/2.png\n")
+    assert run(["data", "check", str(root), "--exclude", str(tmp_path / "fix.txt")]) == 0
+    assert f"warning: 2 paths to be excluded fit no picture of {root}: no/1.png, no/2.png\n" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_clean_folder_has_nothing_wrong(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from reslab.cli import main
 from reslab.cli.options import SETTINGS, in_options, option
 from reslab.spec.faults import leaves
 from reslab.spec.run import RunSpec
+from tests.workbench.test_sources import shade
 
 ALL = {f"--{option(name)}" for name in SETTINGS}
 
@@ -70,3 +72,13 @@ def test_a_run_that_is_resumed_keeps_the_names_of_its_settings(
     (tmp_path / "run.yaml").write_text("format: 2\ntraining: {lr: x}\n")
     assert main.run(["train", "--resume", str(tmp_path)]) == 2
     assert "training.lr cannot be used" in capsys.readouterr().err
+
+
+def test_a_check_speaks_of_its_background(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shade(tmp_path / "shades", 4)
+    Image.new("RGBA", (20, 20), (128, 128, 128, 0)).save(root / "dark/clear.png")
+    assert main.run(["data", "check", str(root)]) == 0
+    out = capsys.readouterr().out
+    assert "can be seen on --background" in out and "data.background" not in out
