@@ -28,7 +28,9 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
 def test_preview(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain, augmented = tmp_path / "plain.png", tmp_path / "augmented.png"
     assert run(["data", "preview", "digits", "--out", str(plain)]) == 0
-    assert capsys.readouterr().out.strip() == str(plain)
+    told = capsys.readouterr()
+    assert told.out.strip() == str(plain)
+    assert told.err == "25 of 1,293 training images, as the net sees them: 8 x 8 pixels, grey\n"
     assert run(["data", "preview", "digits", "--out", str(augmented), "--seed", "1"]) == 0
     with Image.open(plain) as picture:
         assert min(picture.size) > 200
@@ -54,7 +56,9 @@ def test_preview_shows_what_training_with_the_same_options_would_see(
         assert run([*command, *options, "--background", background]) == 0
     capsys.readouterr()
     assert run([*command, *options[:4], "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 6
+    told = json.loads(capsys.readouterr().out)
+    assert (told["images"], told["train_images"]) == (6, 6)
+    assert (told["image_size"], told["channels"]) == (20, 3)
     plain, white, black, crop = seen
     # One of each class is for the test and one for validation, of 12 pictures or of 10.
     assert len(plain) == 8
@@ -66,9 +70,9 @@ def test_preview_shows_what_training_with_the_same_options_would_see(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["digits", "--image-size", "20"], "data.image_size has no meaning for digits"),
-        (["digits", "--fit", "cut"], "data.fit"),
-        (["digits", "--image-size", "0"], "data.image_size"),
+        (["digits", "--image-size", "20"], "--image-size has no meaning for digits"),
+        (["digits", "--fit", "cut"], "--fit cannot be used"),
+        (["digits", "--image-size", "0"], "--image-size cannot"),
         (["mnist", "--seed", "x"], "--seed cannot be used"),
     ],
 )

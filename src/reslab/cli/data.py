@@ -11,7 +11,7 @@ from reslab.catalog.datasets import DATASETS, Background
 from reslab.cli.arguments import Json, Root, whole_number
 from reslab.cli.asked import Asked
 from reslab.cli.data_check import check
-from reslab.cli.output import print_json, print_line, print_table, warn
+from reslab.cli.output import print_json, print_line, print_table, tell, warn
 from reslab.errors import UserError
 
 app = App(
@@ -115,6 +115,21 @@ def preview(
     for text in drawn.warnings:
         warn(text)
     if json:
-        print_json({"out": str(out), "data": name, "images": drawn.images, "augmented": augmented})
-    else:
-        print_line(str(out))
+        print_json(
+            {
+                "out": str(out),
+                "data": name,
+                "images": drawn.images,
+                "train_images": drawn.of,
+                "image_size": drawn.image_size,
+                "channels": drawn.channels,
+                "augmented": augmented,
+            }
+        )
+        return
+    tell(
+        f"{drawn.images:,} of {drawn.of:,} training images, as the net sees them: "
+        f"{drawn.image_size} x {drawn.image_size} pixels, "
+        f"{'grey' if drawn.channels == 1 else 'in colours'}"
+    )
+    print_line(str(out))

@@ -1,12 +1,13 @@
 """From what was asked to what will be done: the one place where ``auto`` is decided.
 
-The rules are in ``reslab.workbench.decide`` and ``reslab.workbench.decide_data``.
+The rules are in ``reslab.workbench.decide``, those of the data in
+``reslab.workbench.choose_images``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,8 @@ import numpy.typing as npt
 from reslab.catalog.datasets import DataCard
 from reslab.data.batches import TrainBatches
 from reslab.data.normalise import Normaliser, measure_normaliser
-from reslab.data.pictures.folder import FolderSource
 from reslab.data.source import DataSource, Images
-from reslab.data.split import Split, split_train
+from reslab.data.split import Split
 from reslab.engine.machine import Choice
 from reslab.engine.memory import free_memory
 from reslab.engine.need import StepNeed, shortage
@@ -24,10 +24,15 @@ from reslab.errors import UserError
 from reslab.models.cost import measure_cost
 from reslab.models.create import create_model, find_net
 from reslab.models.resnet import ResNet
-from reslab.spec.data import DataSpec
 from reslab.spec.resolved import ResolvedRun
 from reslab.spec.run import RunSpec
 from reslab.spec.text import Document, build, merge
+from reslab.workbench.choose_images import (
+    batches_of,
+    choose_images,
+    doubts_of_images,
+    split_images,
+)
 from reslab.workbench.decide import (
     choose_engine,
     decide_class_weights,
@@ -37,14 +42,7 @@ from reslab.workbench.decide import (
     decide_training,
     doubt_balance,
 )
-from reslab.workbench.decide_data import decide_data, doubt_augmentation, doubt_classes
-from reslab.workbench.sources import (
-    load_published,
-    source_of,
-    tell_faults,
-    tell_not_excluded,
-    tell_passed_over,
-)
+from reslab.workbench.sources import load_published, source_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +90,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         source = source_of(spec.data.model_copy(update={"name": source or spec.data.name}))
     published = load_published(source, spec.data)
     card = source.card
-    published.check_fits(card.channels, card.image_size, len(card.classes))
-    judged = None if published.judged_N is None else int(published.judged_N.sum())
-    data = decide_data(spec.data, card, len(published), judged=judged)
-    if isinstance(source, FolderSource) and source.has_test:
-        # Told, so that none are drawn from what was trained on where these are gone one day.
-        data["test"] = 0.0
-    split = _split(spec.data, data["validation"], published)
-    if len(split.train) == 0:
-        raise UserError(
-            f"there are no images to train on in {card.title}",
-            received=f"{len(split.validation):,} for validation, and none else",
-            remedy="add some, or `reslab data check` tells what is wrong with them",
-        )
+    data, split = choose_images(spec.data, source, published)
     train = published.take(split.train)
     training = decide_training(spec.training, len(train), len(split.validation))
     training["class_weights"] = decide_class_weights(
@@ -164,11 +150,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         faults=published.faults,
         choices=tuple(choices),
         warnings=(
-            *tell_passed_over(source),
-            *tell_not_excluded(source),
-            *tell_faults(published),
-            *doubt_classes(train.labels_N, card.classes),
-            *doubt_augmentation(run.data.augment.model_dump(), card),
+            *doubts_of_images(source, published, split, run.data.augment),
             *doubt_balance(run),
             *aloud,
         ),
@@ -192,25 +174,12 @@ def normaliser_of(run: ResolvedRun) -> Normaliser:
 
 def split_again(run: ResolvedRun, published: Images) -> Split:
     """The split of the published training images that the run was resolved with."""
-    return _split(run.data, run.data.validation, published)
+    return split_images(run.data, run.data.validation, published)
 
 
 def scored_images(card: DataCard, split: Split) -> int:
     """How many images score a net in the end: those of its fold, else those of the test split."""
     return len(split.held_out) or card.test_images
-
-
-def _split(data: DataSpec, validation: int, published: Images) -> Split:
-    return split_train(
-        published.labels_N,
-        validation=validation,
-        limit=data.limit,
-        seed=data.split_seed,
-        folds=data.folds,
-        fold=data.fold,
-        groups_N=published.groups_N,
-        judged_N=published.judged_N,
-    )
 
 
 def evaluation_batch(run: ResolvedRun) -> int | None:
@@ -224,25 +193,20 @@ def evaluation_batch(run: ResolvedRun) -> int | None:
     return -(-run.training.batch_size // run.engine.micro_batches)
 
 
-def train_batches(prepared: Prepared, *, augmented: bool = True) -> TrainBatches:
-    """The training images in batches, as the run says, or without augmentation."""
+def train_batches(prepared: Prepared) -> TrainBatches:
+    """The training images in batches, as the run says."""
     run = prepared.run
-    augment = run.data.augment
-    return TrainBatches(
-        images=prepared.train,
-        normaliser=normaliser_of(run),
+    batches = batches_of(
+        prepared.train,
+        normaliser_of(run),
+        run.data.augment,
         batch_size=run.training.batch_size,
-        balanced=run.data.sampling == "balanced",
-        pad=augment.pad if augmented else 0,
-        crop=augment.crop if augmented else run.facts.image_size,
-        flip=augment.flip and augmented,
-        trivial=augment.trivial and augmented,
-        cutout=augment.cutout if augmented else 0,
-        erasing=augment.erasing if augmented else 0.0,
-        resized=augment.resized if augmented else 1.0,
-        colour=augment.colour if augmented else 0.0,
         order_seed=run.seeds.order,
         augmentation_seed=run.seeds.augmentation,
+    )
+    return replace(
+        batches,
+        balanced=run.data.sampling == "balanced",
         numbers=prepared.numbers,
         classes=len(run.facts.classes),
     )

@@ -27,6 +27,7 @@ from reslab.data.pictures.pace import Pace
 from reslab.data.pictures.parts import Parts, divide, of_rank, take_out
 from reslab.data.pictures.places import list_place
 from reslab.data.pictures.preprocess import Fit
+from reslab.data.pictures.undecoded import Undecoded
 from reslab.data.source import Images
 from reslab.data.split import number_groups
 from reslab.engine.machine import inspect_machine
@@ -110,21 +111,25 @@ class FolderSource:
         Raises:
             UserError: where none of them can be.
         """
-        files = self.parts[0]
-        if not files:
+        files = self._check_some_learn()
+        images, rows_N = self._load(files)
+        return _with_parts(images, [files[row] for row in rows_N])
+
+    def load_undecoded(self) -> Images:
+        """What ``load_train`` would give if all could be decoded, which a look at some spares."""
+        files = self._check_some_learn()
+        pixels = Undecoded(self.listing.store, tuple(file.path for file in files), self._fit)
+        return _with_parts(Images(pixels, self._labels(files)), files)
+
+    def _check_some_learn(self) -> tuple[Listed, ...]:
+        """The pictures for training and validation, if there are any."""
+        if not self.parts[0]:
             raise UserError(
                 f"{self.listing.origin} has no pictures for training",
                 received=f"{len(self.parts[1]):,} for the test alone",
                 remedy="add a folder train with the same classes, or set data.test below 1",
             )
-        images, rows_N = self._load(files)
-        splits = [files[row].split for row in rows_N]
-        groups = [files[row].group for row in rows_N]
-        if "val" in splits:
-            images = replace(images, judged_N=np.array([split == "val" for split in splits]))
-        if any(groups):
-            images = replace(images, groups_N=number_groups(groups))
-        return images
+        return self.parts[0]
 
     def load_test(self) -> Images:
         """The pictures for the test, as ``load_train`` those for training."""
@@ -245,6 +250,16 @@ def open_folder(place: str | Path, settings: FileSettings | None = None) -> Fold
         UserError: where there is none.
     """
     return FolderSource(list_place(place), settings)
+
+
+def _with_parts(images: Images, files: Sequence[Listed]) -> Images:
+    """The images with what their files say of validation and groups."""
+    groups = [file.group for file in files]
+    if any(file.split == "val" for file in files):
+        images = replace(images, judged_N=np.array([file.split == "val" for file in files]))
+    if any(groups):
+        images = replace(images, groups_N=number_groups(groups))
+    return images
 
 
 def _check_classes(listing: Listing, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
