@@ -48,6 +48,7 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "data.fold": (("data.folds=3", "data.fold=1"), "2"),
     "data.sampling": ((), "balanced"),
     "data.augment.pad": ((), "2"),
+    "data.augment.fill": ((), "white"),
     "data.augment.crop": ((), "7"),
     "data.augment.flip": ((), "true"),
     "data.augment.trivial": ((), "true"),

@@ -18,10 +18,10 @@ def bytes_of(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
 
 
-def slow_crop_and_flip(pixels, pad, size, offsets, flips):
+def slow_crop_and_flip(pixels, pad, level, size, offsets, flips):
     """The same, pixel by pixel, without ever building a padded image."""
     n, channels, height, width = pixels.shape
-    out = np.zeros((n, channels, size, size), np.uint8)
+    out = np.full((n, channels, size, size), level, np.uint8)
     for i in range(n):
         for c in range(channels):
             for row in range(size):
@@ -61,6 +61,7 @@ def crops(draw):
     return (
         bytes_of(n, channels, height, width, seed=draw(st.integers(0, 9))),
         pad,
+        draw(st.sampled_from([0, 128, 255])),
         size,
         offsets,
         flips,
@@ -70,13 +71,18 @@ def crops(draw):
 @given(crops())
 @settings(deadline=None, max_examples=80)
 def test_crop_and_flip_is_the_slow_one(problem):
-    pixels, pad, size, offsets, flips = problem
+    pixels, pad, level, size, offsets, flips = problem
     before = pixels.copy()
     pixels.flags.writeable = False
     out = crop_and_flip(
-        pixels, pad=pad, size=size, offsets_N2=np.array(offsets), flips_N=np.array(flips)
+        pixels,
+        pad=pad,
+        level=level,
+        size=size,
+        offsets_N2=np.array(offsets),
+        flips_N=np.array(flips),
     )
-    assert np.array_equal(out, slow_crop_and_flip(pixels, pad, size, offsets, flips))
+    assert np.array_equal(out, slow_crop_and_flip(pixels, pad, level, size, offsets, flips))
     assert out.dtype == np.uint8
     assert out.flags.c_contiguous
     assert np.array_equal(pixels, before)

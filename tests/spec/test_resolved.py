@@ -12,7 +12,7 @@ from reslab.spec.text import build, format_document, merge, nest, parse_document
 DECIDED = {
     "data": {
         "validation": 10, "image_size": 8,
-        "augment": {"pad": 1, "crop": 8, "flip": False, "resized": 1.0},
+        "augment": {"pad": 1, "fill": "black", "crop": 8, "flip": False, "resized": 1.0},
     },
     "model": {"name": "resnet14", "shortcut": "A", "stem": "small"},
     "training": {"epochs": 3, "batch_size": 20, "lr": 0.1},
@@ -69,7 +69,7 @@ def test_a_complete_run_is_built():
 
 def test_there_are_settings_that_may_be_auto():
     assert {"data.validation", "training.lr", "engine.device", "seeds.order"} <= set(OPEN)
-    assert len(OPEN) == 23
+    assert len(OPEN) == 24
 
 
 @pytest.mark.parametrize("dotted", OPEN)
@@ -86,6 +86,7 @@ YOUNGER = {
     "engine.micro_batches": 1,
     "evaluation.flip": False,
     "data.image_size": None,
+    "data.augment.fill": "black",
     "data.augment.resized": 1.0,
 }
 

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 import reslab
+from reslab.catalog.data_names import name_and_root
 from reslab.workbench.choose_images import augment_of, batches_of, choose_images
 from reslab.workbench.resolve import normaliser_of, resolve, train_batches
+from tests.workbench.test_sources import shade
+
+
+@pytest.mark.parametrize(("background", "level"), [("grey", 128), ("white", 255), ("black", 0)])
+def test_the_rim_of_pictures_of_one_s_own_is_their_background(
+    tmp_path: Path, background: str, level: int
+) -> None:
+    name, place = name_and_root(str(shade(tmp_path / "shades", 12)))
+    data = {"name": name, "root": place, "background": background, "image_size": 16}
+    prepared = resolve(reslab.recipe(data={**data, "augment": {"pad": 9, "flip": False}}))
+    assert prepared.run.data.augment.fill == background
+    pixels_NCHW, _ = train_batches(prepared).pixels(0, 0)
+    # No picture is as dark or bright as black and white, nor grey in all rows of a column.
+    rims_NCW = (pixels_NCHW == level).all(axis=2)
+    assert rims_NCW.any()
 
 
 def test_what_is_decided_without_decoding_is_what_training_decides() -> None:

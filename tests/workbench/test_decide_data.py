@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from reslab.catalog.datasets import DATASETS
+from reslab.catalog.datasets import DATASETS, DataCard
 from reslab.errors import UserError
 from reslab.spec.data import AugmentSpec, DataSpec
 from reslab.workbench.decide_data import decide_data, doubt_augmentation, doubt_classes
 
 CARDS = {card.name: card for card in DATASETS}
+OWN = replace(CARDS["cifar10"], name="folder:pets", kind="folder")
 
 
 @pytest.mark.parametrize(
@@ -26,6 +30,7 @@ def test_validation_is_a_tenth_or_the_papers_5000(name: str, images: int, valida
 def test_augmentation_in_pixels_follows_the_image() -> None:
     assert decide_data(DataSpec(), CARDS["cifar10"], 100)["augment"] == {
         "pad": 2,
+        "fill": "black",
         "crop": 32,
         "flip": True,
         "resized": 1.0,
@@ -33,10 +38,26 @@ def test_augmentation_in_pixels_follows_the_image() -> None:
     asked = DataSpec(augment=AugmentSpec(pad=4, crop=30, flip=False))
     assert decide_data(asked, CARDS["cifar10"], 100)["augment"] == {
         "pad": 4,
+        "fill": "black",
         "crop": 30,
         "flip": False,
         "resized": 1.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("card", "asked", "fill"),
+    [
+        (CARDS["cifar10"], {"background": "white"}, "black"),
+        (OWN, {}, "grey"),
+        (OWN, {"background": "white"}, "white"),
+        (OWN, {"augment": AugmentSpec(fill="black")}, "black"),
+    ],
+)
+def test_pictures_of_one_s_own_are_padded_with_their_background(
+    card: DataCard, asked: dict[str, Any], fill: str
+) -> None:
+    assert decide_data(DataSpec(**asked), card, 100)["augment"]["fill"] == fill
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,20 @@ Booleans = npt.NDArray[np.bool_]
 
 
 def crop_and_flip(
-    pixels_NCHW: Pixels, *, pad: int, size: int, offsets_N2: Integers, flips_N: Booleans
+    pixels_NCHW: Pixels,
+    *,
+    pad: int,
+    level: int = 0,
+    size: int,
+    offsets_N2: Integers,
+    flips_N: Booleans,
 ) -> Pixels:
-    """Pad with black, cut a square out of each image, mirror some: one pass over the pixels.
+    """Pad, cut a square out of each image, mirror some: one pass over the pixels.
 
     Args:
         pixels_NCHW: the images.
-        pad: black pixels added on each side.
+        pad: pixels added on each side.
+        level: of the added pixels, in all channels.
         size: side of the square, at most H + 2 pad and W + 2 pad.
         offsets_N2: (row, column) of each square's upper left corner in the padded image.
         flips_N: which squares are mirrored left to right.
@@ -38,7 +45,7 @@ def crop_and_flip(
     Source: He et al. 2015, section 4.2 (4 pixels, 32x32 crop, horizontal flip).
     """
     n, channels, height, width = pixels_NCHW.shape
-    padded = np.zeros((n, channels, height + 2 * pad, width + 2 * pad), np.uint8)
+    padded = np.full((n, channels, height + 2 * pad, width + 2 * pad), level, np.uint8)
     padded[:, :, pad : pad + height, pad : pad + width] = pixels_NCHW
     # Every square is a view; only the chosen ones are copied, row by row.
     squares = sliding_window_view(padded, (size, size), axis=(2, 3))
@@ -111,6 +118,7 @@ def augment(
     rng: np.random.Generator,
     *,
     pad: int,
+    level: int = 0,
     crop: int,
     flip: bool,
     trivial: bool = False,
@@ -148,7 +156,12 @@ def augment(
         pixels_NCHW = resize_boxes(pixels_NCHW, boxes_N4, flips_N, crop)
     elif pad or flip or crop != height or crop != width:
         pixels_NCHW = crop_and_flip(
-            pixels_NCHW, pad=pad, size=crop, offsets_N2=offsets_N2, flips_N=flips_N
+            pixels_NCHW,
+            pad=pad,
+            level=level,
+            size=crop,
+            offsets_N2=offsets_N2,
+            flips_N=flips_N,
         )
     if colour:
         pixels_NCHW = change_colours(pixels_NCHW, factors_N3)

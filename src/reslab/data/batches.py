@@ -40,6 +40,7 @@ class TrainBatches:
         batch_size: images of every batch; a last, smaller one is left out.
         balanced: whether all classes are drawn alike, those of rare ones again and again.
         pad: see ``reslab.data.augment.augment``.
+        level: of the pixels that ``pad`` adds.
         crop: side of the images that come out.
         flip: whether half of the images are mirrored.
         trivial: whether each image is changed by TrivialAugment.
@@ -59,6 +60,7 @@ class TrainBatches:
     batch_size: int
     balanced: bool = False
     pad: int = 0
+    level: int = 0
     crop: int
     flip: bool = False
     trivial: bool = False
@@ -111,6 +113,7 @@ class TrainBatches:
             self.images.pixels_NCHW[chosen],
             rng,
             pad=self.pad,
+            level=self.level,
             crop=self.crop,
             flip=self.flip,
             trivial=self.trivial,

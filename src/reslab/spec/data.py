@@ -17,7 +17,12 @@ class AugmentSpec(Frozen):
     """What is done at random to training images, and to no others."""
 
     pad: Annotated[int, Field(ge=0, le=64)] | Auto = Field(
-        "auto", description="black pixels added on each side before cropping at random"
+        "auto", description="pixels added on each side before cropping at random, see fill"
+    )
+    fill: Background | Auto = Field(
+        "auto",
+        description="what pad adds: black, grey or white; auto: data.background where the pictures "
+        "are one's own, else black",
     )
     crop: Count | Auto = Field(
         "auto", description="side of the random crop in pixels; auto: the image's own size"

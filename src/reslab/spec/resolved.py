@@ -30,8 +30,9 @@ class ResolvedAugment(AugmentSpec):
 
     pad: Annotated[int, Field(ge=0, le=64)]
     crop: Count
+    # Runs from before the settings had black and plain crops.
+    fill: Background = "black"
     flip: bool
-    # Runs from before the setting had plain crops.
     resized: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 

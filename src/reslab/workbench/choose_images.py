@@ -8,6 +8,7 @@ from __future__ import annotations
 from reslab.data.batches import TrainBatches
 from reslab.data.normalise import Normaliser
 from reslab.data.pictures.folder import FolderSource
+from reslab.data.pictures.preprocess import Fit, background_level
 from reslab.data.source import DataSource, Images
 from reslab.data.split import Split, split_train
 from reslab.errors import UserError
@@ -70,11 +71,13 @@ def batches_of(
     augmentation_seed: int,
 ) -> TrainBatches:
     """Training images in augmented batches."""
+    fill = Fit(channels=images.pixels_NCHW.shape[1], size=augment.crop, background=augment.fill)
     return TrainBatches(
         images=images,
         normaliser=normaliser,
         batch_size=batch_size,
         pad=augment.pad,
+        level=background_level(fill),
         crop=augment.crop,
         flip=augment.flip,
         trivial=augment.trivial,

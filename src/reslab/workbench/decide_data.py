@@ -11,10 +11,14 @@ from reslab.catalog.datasets import DataCard
 from reslab.errors import UserError
 from reslab.spec.data import DataSpec
 from reslab.spec.text import Document
+from reslab.wording import some
 from reslab.workbench.decide import SMALL_STEM_BELOW
 
 # The usual 0.08 is made for hundreds of epochs, of which short trainings have none to spare.
 _LEAST_PART = 0.35
+
+# What the cards of pictures of one's own have as ``kind``.
+_OWN = "folder"
 
 
 def decide_data(
@@ -71,6 +75,10 @@ def decide_data(
             expected=f"at most {crop}",
             received=str(augment.cutout),
         )
+    fill = augment.fill
+    if fill == "auto":
+        # A black rim would be a surprise around what lies on grey or white.
+        fill = asked.background if card.kind == _OWN else "black"
     flip = card.flip if augment.flip == "auto" else augment.flip
     resized = augment.resized
     if resized == "auto":
@@ -79,7 +87,13 @@ def decide_data(
         "name": card.name,
         "image_size": card.image_size,
         "validation": _count_validation(asked, card, images, judged),
-        "augment": {"pad": pad, "crop": crop, "flip": flip, "resized": resized},
+        "augment": {
+            "pad": pad,
+            "fill": fill,
+            "crop": crop,
+            "flip": flip,
+            "resized": resized,
+        },
     }
 
 
@@ -136,10 +150,8 @@ def doubt_classes(labels_N: npt.NDArray[np.int64], classes: Sequence[str]) -> li
     missing = [name for name, count in zip(classes, counts.tolist(), strict=True) if not count]
     if not missing:
         return []
-    more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
     are = "class has" if len(missing) == 1 else "classes have"
     return [
-        f"{len(missing):,} {are} no training images, and will never be predicted: "
-        f"{', '.join(missing[:3])}{more}; add some, or leave out what validation and test have of "
-        "them"
+        f"{len(missing):,} {are} no training images, and will never be predicted: {some(missing)}; "
+        "add some, or leave out what validation and test have of them"
     ]
