@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +47,26 @@ def test_what_is_decided_without_decoding_is_what_training_decides() -> None:
     )
     seen, expected = (found.pixels(0, 0)[0] for found in (batches, train_batches(prepared)))
     assert np.array_equal(seen, expected)
+
+
+def test_classes_without_test_pictures_are_told_before_training(tmp_path: Path) -> None:
+    root = tmp_path / "shades"
+    for split in ("train", "test"):
+        shade(root / split, 12)
+    name, place = name_and_root(str(root))
+    data = {"name": name, "root": place, "image_size": 16}
+    assert not any("test images" in text for text in resolve(reslab.recipe(data=data)).warnings)
+    shutil.rmtree(root / "test/dark")
+    warnings = resolve(reslab.recipe(data=data)).warnings
+    assert sum("1 class has no test images" in text for text in warnings) == 1
+    fold = resolve(reslab.recipe(data={**data, "folds": 3, "fold": 1})).warnings
+    assert not any("test images" in text for text in fold)
+
+
+def test_mirroring_is_told_of_unless_it_was_asked_for(tmp_path: Path) -> None:
+    name, place = name_and_root(str(shade(tmp_path / "shades", 12)))
+    data = {"name": name, "root": place, "image_size": 16}
+    for augment, count in (({}, 1), ({"flip": True}, 0), ({"flip": False}, 0)):
+        prepared = resolve(reslab.recipe(data={**data, "augment": augment}))
+        assert sum("are mirrored" in text for text in prepared.warnings) == count
+        assert prepared.run.data.augment.flip is augment.get("flip", True)

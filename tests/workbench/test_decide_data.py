@@ -11,7 +11,13 @@ import pytest
 from reslab.catalog.datasets import DATASETS, DataCard
 from reslab.errors import UserError
 from reslab.spec.data import AugmentSpec, DataSpec
-from reslab.workbench.decide_data import decide_data, doubt_augmentation, doubt_classes
+from reslab.workbench.decide_data import (
+    decide_data,
+    doubt_augmentation,
+    doubt_classes,
+    doubt_tested,
+    tell_flips,
+)
 
 CARDS = {card.name: card for card in DATASETS}
 OWN = replace(CARDS["cifar10"], name="folder:pets", kind="folder")
@@ -79,6 +85,20 @@ def test_augmentation_that_changes_what_images_mean_is_doubted() -> None:
     assert [text.split()[0] for text in told] == ["data.augment.flip", "data.augment.trivial"]
     assert all("which changes what those of digits mean" in text for text in told)
     assert doubt_augmentation({"flip": False, "trivial": False}, CARDS["digits"]) == []
+
+
+def test_flips_that_nobody_asked_for_are_told_of_pictures_of_one_s_own() -> None:
+    (told,) = tell_flips("auto", OWN)
+    assert "are mirrored" in told and told.endswith("set data.augment.flip=false")
+    for flip in (True, False):
+        assert tell_flips(flip, OWN) == []
+    assert tell_flips("auto", CARDS["cifar10"]) == []
+
+
+def test_classes_that_nothing_tests_are_told() -> None:
+    assert doubt_tested(["cat"])[0].startswith("1 class has no test images, so that")
+    assert doubt_tested(list("abcd"))[0].endswith("known: a, b, c and 1 more")
+    assert doubt_tested([]) == []
 
 
 def test_classes_that_nothing_teaches_are_told() -> None:

@@ -28,7 +28,9 @@ class AugmentSpec(Frozen):
         "auto", description="side of the random crop in pixels; auto: the image's own size"
     )
     flip: bool | Auto = Field(
-        "auto", description="mirror half of the images; auto: where the data set allows it"
+        "auto",
+        description="mirror half of the images, unless left and right matter; auto: where the data "
+        "set allows it, and all pictures of one's own",
     )
     trivial: bool = Field(
         False,

@@ -15,7 +15,13 @@ from reslab.errors import UserError
 from reslab.spec.data import DataSpec
 from reslab.spec.resolved import ResolvedAugment
 from reslab.spec.text import Document, build, merge
-from reslab.workbench.decide_data import decide_data, doubt_augmentation, doubt_classes
+from reslab.workbench.decide_data import (
+    decide_data,
+    doubt_augmentation,
+    doubt_classes,
+    doubt_tested,
+    tell_flips,
+)
 from reslab.workbench.sources import tell_faults, tell_not_excluded, tell_passed_over
 
 
@@ -91,14 +97,18 @@ def batches_of(
 
 
 def doubts_of_images(
-    source: DataSource, published: Images, split: Split, augment: ResolvedAugment
+    asked: DataSpec, source: DataSource, published: Images, split: Split, augment: ResolvedAugment
 ) -> tuple[str, ...]:
     """What whoever trains on these images should know before."""
     card = source.card
+    # Of a fold the images that were held out are the test.
+    untested = source.untested if isinstance(source, FolderSource) and not asked.folds else ()
     return (
         *tell_passed_over(source),
         *tell_not_excluded(source),
         *tell_faults(published),
         *doubt_classes(published.labels_N[split.train], card.classes),
+        *doubt_tested(untested),
+        *tell_flips(asked.augment.flip, card),
         *doubt_augmentation(augment.model_dump(), card),
     )

@@ -139,6 +139,36 @@ def doubt_augmentation(augment: Document, card: DataCard) -> list[str]:
     ]
 
 
+def tell_flips(asked: bool | str, card: DataCard) -> list[str]:
+    """That pictures of one's own are mirrored, which nobody asked for.
+
+    Args:
+        asked: ``data.augment.flip``; whoever has set it knows.
+        card: the data set's.
+    """
+    if asked != "auto" or card.kind != _OWN:
+        return []
+    return [
+        "half of the training pictures are mirrored, since most things keep their meaning; where "
+        "left and right matter (digits, text, signs, maps) set data.augment.flip=false"
+    ]
+
+
+def doubt_tested(untested: Sequence[str]) -> list[str]:
+    """A warning where the test says nothing of a class.
+
+    Args:
+        untested: names of the classes without test images.
+    """
+    if not untested:
+        return []
+    are = "class has" if len(untested) == 1 else "classes have"
+    return [
+        f"{len(untested):,} {are} no test images, so that nothing tells how well they are known: "
+        f"{some(untested)}"
+    ]
+
+
 def doubt_classes(labels_N: npt.NDArray[np.int64], classes: Sequence[str]) -> list[str]:
     """A warning where a class has nothing to be learned from.
 

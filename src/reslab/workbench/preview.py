@@ -84,7 +84,7 @@ def draw_preview(spec: RunSpec, out: Path, *, count: int, augmented: bool) -> Pr
         of=len(split.train),
         image_size=source.card.image_size,
         channels=source.card.channels,
-        warnings=(*doubts_of_images(source, published, split, augment), *faults),
+        warnings=(*doubts_of_images(spec.data, source, published, split, augment), *faults),
     )
 
 

@@ -150,7 +150,7 @@ def resolve(spec: RunSpec, source: DataSource | str | None = None) -> Prepared:
         faults=published.faults,
         choices=tuple(choices),
         warnings=(
-            *doubts_of_images(source, published, split, run.data.augment),
+            *doubts_of_images(spec.data, source, published, split, run.data.augment),
             *doubt_balance(run),
             *aloud,
         ),

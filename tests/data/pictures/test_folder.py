@@ -42,6 +42,16 @@ def test_what_is_missing_is_split_off_by_class(tmp_path: Path) -> None:
     assert len(files) == 40
 
 
+def test_classes_that_are_not_tested_are_known(tmp_path: Path) -> None:
+    fill(tmp_path / "train", 4)
+    for number in range(2):
+        (tmp_path / "test/cat").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 30)).save(tmp_path / f"test/cat/{number}.png")
+    assert open_folder(tmp_path).untested == ("dog",)
+    assert open_folder(tmp_path / "train").untested == ()
+    assert open_folder(tmp_path / "train", FileSettings(test=0.0)).untested == ()
+
+
 def test_the_split_is_the_seed_s(tmp_path: Path) -> None:
     root = fill(tmp_path / "pets")
     same, again, other = (

@@ -185,6 +185,12 @@ class FolderSource:
         return bool(self.listing.of("test"))
 
     @property
+    def untested(self) -> tuple[str, ...]:
+        """Classes that no picture for the test is of, though there are some of others."""
+        tested = {file.label for file in self.parts[1]}
+        return tuple(name for name in self._classes if name not in tested) if tested else ()
+
+    @property
     def not_excluded(self) -> tuple[str, ...]:
         """See ``Listing.not_there`` of ``FileSettings.exclude``."""
         return self.listing.not_there(self._settings.exclude)
