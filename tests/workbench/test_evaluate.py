@@ -27,6 +27,7 @@ def test_test_split(own: reslab.Run, tiny_source: reslab.ArraySource) -> None:
     openings = own.folder.read_openings()
     assert [o["by"] for o in openings] == ["train", "me"]
     assert (openings[-1]["data"], openings[-1]["weights"]) == ("tiny", ["best", "last"])
+    assert (openings[-1]["n"], openings[-1]["left_out"]) == (len(result.images), 0)
 
 
 def test_validation_is_the_part_that_was_split_off(

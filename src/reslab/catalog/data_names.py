@@ -6,9 +6,10 @@ import os
 import re
 from pathlib import Path
 
-from reslab.catalog.datasets import DATASETS, MANIFESTS, find_place
+from reslab.catalog.datasets import DATASETS, MANIFESTS
 from reslab.catalog.names import nearest
 from reslab.errors import UserError
+from reslab.paths import find_place
 
 # Before the name of a folder or manifest of pictures, which has no card.
 FOLDER_PREFIX = "folder:"

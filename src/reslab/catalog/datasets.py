@@ -6,11 +6,7 @@ Torch-free literals. The readers are in ``reslab.data``; a card names its reader
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-
-from reslab.errors import UserError
-from reslab.paths import find_place as find_place  # noqa: PLC0414 - asked for here, too
 
 _DIGITS = tuple("0123456789")
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reslab.catalog.data_names import is_own, why_unknown
-from reslab.catalog.datasets import DATASETS, DataCard, find_place
+from reslab.catalog.datasets import DATASETS, DataCard
 from reslab.data.cifar import CifarSource
 from reslab.data.digits import DigitsSource
 from reslab.data.idx import IdxSource
 from reslab.data.source import DataSource
 from reslab.errors import UserError
+from reslab.paths import find_place
 
 if TYPE_CHECKING:
     from reslab.data.pictures.folder import FileSettings

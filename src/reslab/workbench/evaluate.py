@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -129,7 +129,7 @@ def evaluate_run(
         session.prepare(images.pixels_NCHW)
     if split == "test":
         # Written down before anything is scored: what cannot be recorded is not looked at.
-        record_opening(run, opened_by, uses, source)
+        record_opening(run, opened_by, uses, source, images)
     scored = []
     for use, session in zip(uses, sessions, strict=True):
         logits_NK = session.outputs(images.pixels_NCHW)
@@ -216,16 +216,33 @@ def _own_images(run: Run, split: str, source: DataSource, warnings: list[str]) -
     return published.take(parts.validation if split == "val" else parts.held_out)
 
 
-def record_opening(run: Run, opened_by: str, uses: tuple[Use, ...], source: DataSource) -> None:
+def record_opening(
+    run: Run,
+    opened_by: str,
+    uses: tuple[Use, ...],
+    source: DataSource,
+    images: Images | None = None,
+) -> None:
     """Write an opening of the test split into a run.
+
+    Args:
+        run: into which.
+        opened_by: the command.
+        uses: the weights that are scored.
+        source: the data set.
+        images: that score them; None: they are not read yet.
 
     Raises:
         UserError: where it cannot be written.
     """
-    opening = {
+    opening: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "by": opened_by,
         "data": source.card.name,
         "weights": list(uses),
     }
+    if images is not None:
+        opening |= {"n": len(images), "left_out": len(images.faults)}
+    if isinstance(source, FolderSource):
+        opening["gone"] = len(source.gone)
     run.folder.append_line(OPENINGS, json.dumps(opening))

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from reslab.catalog.data_names import HUB, SHARDS, is_own, name_and_root
-from reslab.catalog.datasets import find_place
 from reslab.data.catalog import find_card, open_source
 from reslab.data.groups import read_groups
 from reslab.data.pictures.folder import FileSettings, FolderSource
@@ -14,6 +13,7 @@ from reslab.data.pictures.path_lists import read_paths
 from reslab.data.pictures.preprocess import SUFFIXES
 from reslab.data.source import DataSource, Images
 from reslab.errors import UserError
+from reslab.paths import find_place
 from reslab.runs.folder import EXCLUDED, GROUPS, TESTED, RunFolder
 from reslab.spec.data import DataSpec
 from reslab.spec.resolved import ResolvedRun

@@ -366,7 +366,7 @@ def test_a_folder(tmp_path):
     ("content", "told"),
     [
         (b"", "received an empty file"),
-        (b"only words, no image", "received a file that begins with b'only words, '"),
+        (b"only words, no image", "received a file that begins with only words, "),
         (b"\x89PNG\r\n\x1a\n", "received a file that begins with"),
         (b"\xff\xd8\xff", "received a file that begins with"),
     ],

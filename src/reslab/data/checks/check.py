@@ -20,6 +20,7 @@ from reslab.data.checks.kinds import KINDS
 from reslab.data.pictures.listing import Listed, Listing, SplitName
 from reslab.data.pictures.preprocess import FORMATS, OTHER_SUFFIXES
 from reslab.data.pictures.stores import Store
+from reslab.wording import counted
 
 # A class is rare that has less than this share of the pictures of the largest.
 _RARE = 0.1
@@ -203,7 +204,8 @@ def _of_copies(files: Sequence[Listed], looked: Sequence[Inspected]) -> Iterator
         by_kind[kind] += [file.path for file in copies]
         spare[kind].append(copies[0].path)
     for kind, paths in by_kind.items():
-        yield from found(kind, paths, told=f"{len(spare[kind]):,} pictures", spare=spare[kind])
+        sets = counted(len(spare[kind]), "set")
+        yield from found(kind, paths, told=f"{sets} of equal pictures", spare=spare[kind])
     yield from _of_near_copies(files, looked)
 
 

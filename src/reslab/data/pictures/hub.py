@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from reslab.catalog.data_names import HUB
-from reslab.catalog.datasets import find_place
 from reslab.data.pictures.layout import SPLIT_FOLDERS
 from reslab.data.pictures.listing import Listed, Listing, in_order
-from reslab.data.pictures.preprocess import read_file
+from reslab.data.pictures.reading import read_file
 from reslab.data.pictures.walk import PassedOver
 from reslab.errors import UserError
+from reslab.paths import find_place
 
 _LOG = logging.getLogger(__name__)
 

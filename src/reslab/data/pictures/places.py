@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from reslab.catalog.data_names import HUB, SHARDS
-from reslab.catalog.datasets import MANIFESTS, find_place
+from reslab.catalog.datasets import MANIFESTS
 from reslab.data.pictures.hub import is_saved, list_rows
 from reslab.data.pictures.listing import Listing, list_folder
 from reslab.data.pictures.manifest import read_manifest
 from reslab.data.pictures.shards import list_shards
 from reslab.errors import UserError
+from reslab.paths import find_place
 
 # What lists pictures that are no files in folders, by the word before their name.
 _LISTERS: Mapping[str, Callable[[str], Listing]] = {SHARDS: list_shards, HUB: list_rows}

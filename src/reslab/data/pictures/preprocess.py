@@ -17,8 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from reslab.catalog.datasets import Background, FitPolicy
 from reslab.data.pictures.jpeg import JPEGS, is_plain
-from reslab.data.pictures.reading import MAX_PIXELS
-from reslab.data.pictures.reading import read_file as read_file  # noqa: PLC0414 - of hub.py
+from reslab.data.pictures.reading import MAX_PIXELS, read_file
 from reslab.data.pictures.room import Room
 from reslab.data.pictures.shown import flat_pixels, orientation_of, turn
 from reslab.errors import UserError
@@ -266,4 +265,9 @@ def background_level(fit: Fit) -> int:
 
 
 def _first_bytes(content: bytes) -> str:
-    return f"a file that begins with {content[:12]!r}" if content else "an empty file"
+    if not content:
+        return "an empty file"
+    head = content[:12]
+    is_text = head.isascii() and head.decode("ascii").isprintable()
+    told = head.decode("ascii") if is_text else f"the bytes {head.hex(' ')}"
+    return f"a file that begins with {told}"
